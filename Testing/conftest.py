@@ -1,0 +1,69 @@
+"""What every test shares: the module folders on ``sys.path``, the real images, quiet Qt, hypothesis settings.
+
+The suite runs against the source tree, or against an installed tree when ``MEDPREP_MODULE_DIRS`` names its module
+folders (separated like ``PATH``). ``test_packaging.py`` uses that to run the suite on what CMake installs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Qt needs no display for these tests; matplotlib must not look for one either.
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def module_folders() -> list[Path]:
+    """Folders that Slicer would list as additional module paths: the installed ones when named, else the source."""
+    named = os.environ.get("MEDPREP_MODULE_DIRS", "")
+    if named:
+        folders = [Path(entry).resolve() for entry in named.split(os.pathsep) if entry]
+        missing = [str(folder) for folder in folders if not folder.is_dir()]
+        if missing:
+            raise pytest.UsageError(f"MEDPREP_MODULE_DIRS names folders that do not exist: {', '.join(missing)}")
+        return folders
+    return [folder for folder in sorted(REPOSITORY.glob("MedPrep*")) if folder.is_dir()]
+
+
+for _folder in reversed([*module_folders(), REPOSITORY / "Testing"]):
+    if str(_folder) not in sys.path:
+        sys.path.insert(0, str(_folder))
+# Child processes that a test starts must import the same tree.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [*map(str, module_folders()), *filter(None, [os.environ.get("PYTHONPATH", "")])]
+)
+
+# No deadline: shared machines are noisy. In CI every run draws the same examples, so a failure can be repeated.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ci", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root folder of the source tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def module_dirs() -> list[Path]:
+    """Module folders under test: of the source tree, or of the installed tree."""
+    return module_folders()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real images beside the repository (see its README); the test is skipped where it is absent."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real images are not here: no folder ../shared/data beside the repository")
+    return folder
