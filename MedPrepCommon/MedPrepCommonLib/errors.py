@@ -1,0 +1,49 @@
+"""One family of errors: what was wrong, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class MedPrepError(Exception):
+    """Base of every error that a user may see.
+
+    Parameters
+    ----------
+    wrong : what was found, with the value.
+    expected : what would have been right.
+    advice : what the user can do now.
+    """
+
+    def __init__(self, wrong: str, expected: str = "", advice: str = "") -> None:
+        self.wrong, self.expected, self.advice = wrong, expected, advice
+        super().__init__(" ".join(part for part in (wrong, expected, advice) if part))
+
+
+class InputError(MedPrepError):
+    """An image, label map or table that an operation cannot work on."""
+
+
+class GeometryError(InputError):
+    """Spacing, direction or grid that is impossible, sheared, or does not match another image's."""
+
+
+class ParameterError(MedPrepError):
+    """A parameter that is unknown, of the wrong type or out of range."""
+
+
+class RecipeError(MedPrepError):
+    """A recipe file that cannot be used; the message names the path inside the file."""
+
+
+class FileError(MedPrepError):
+    """A file that cannot be read or written, or is not what it should be."""
+
+
+class MissingPackageError(MedPrepError):
+    """An optional package that is not installed."""
+
+
+class Cancelled(MedPrepError):
+    """The user pressed Cancel; nothing was written."""
+
+    def __init__(self, wrong: str = "Cancelled.", expected: str = "", advice: str = "") -> None:
+        super().__init__(wrong, expected, advice)
