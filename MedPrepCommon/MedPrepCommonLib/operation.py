@@ -1,0 +1,216 @@
+"""Operations: one frozen dataclass of parameters plus one pure function, registered under an id.
+
+From this single definition come the panel, the console call, the recipe step, the batch job and the provenance::
+
+    @operation("ct.window", title=_("Window"), console="window", modality="CT", outputs=("image",),
+               cite=("DICOM PS3.3 C.11.2.1.2",))
+    class Window:
+        \"\"\"Map Hounsfield units through a display window.\"\"\"
+
+        level: Annotated[float, Span(-2000, 4000), Unit("HU"), Help(_("Centre of the window"))] = 40.0
+        presets = {"lung": Preset(_("Lung"), "source", level=-600, width=1500)}
+
+        def __call__(self, image: Volume, job: Job) -> Result: ...
+
+The call's arguments before ``job`` are the operation's inputs; their types say what they may be:
+``Volume``, ``LabelVolume``, ``LabelVolume | None`` (optional) or ``tuple[LabelVolume, ...]`` (any number).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import ParameterError
+from .i18n import _
+from .job import Job
+from .parameters import Help, Parameter, Preset, Span, Unit, nearest, parameters_of
+from .volume import LabelVolume, Volume
+
+__all__ = ["Help", "Operation", "Preset", "Span", "Unit", "create", "find", "known", "operation", "settings"]
+
+# Packages that register operations when their ``operations`` module is imported.
+PACKAGES = ("MedPrepCommonLib", "MedPrepCTLib", "MedPrepMRILib", "MedPrepXrayLib")
+
+
+@dataclass(frozen=True)
+class InputSlot:
+    """One image or label map that an operation takes."""
+
+    name: str
+    labels: bool
+    optional: bool = False
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What every face needs to know about an operation."""
+
+    id: str
+    cls: type
+    title: str
+    summary: str
+    console: str
+    modality: str
+    parameters: tuple[Parameter, ...]
+    presets: Mapping[str, Preset]
+    inputs: tuple[InputSlot, ...]
+    outputs: tuple[str, ...]
+    cite: tuple[str, ...]
+    vectors: bool = False
+    any_grid: bool = False
+
+    @property
+    def name(self) -> str:
+        """The id without its modality: ``window`` of ``ct.window``."""
+        return self.id.rpartition(".")[2]
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter called `name`; :class:`ParameterError` names what there is."""
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        names = [p.name for p in self.parameters]
+        raise ParameterError(
+            _("{id} has no parameter {name!r}.").format(id=self.id, name=name),
+            _("Expected one of {names}.").format(names=", ".join(names) or "-"),
+            nearest(name, names),
+        )
+
+    def preset(self, name: str) -> Preset:
+        """The preset called `name`; :class:`ParameterError` names what there is."""
+        if name not in self.presets:
+            raise ParameterError(
+                _("{id} has no preset {name!r}.").format(id=self.id, name=name),
+                _("Expected one of {names}.").format(names=", ".join(self.presets) or "-"),
+                nearest(name, self.presets),
+            )
+        return self.presets[name]
+
+
+_registry: dict[str, Operation] = {}
+
+
+def operation(
+    id: str,
+    *,
+    title: str,
+    console: str,
+    outputs: tuple[str, ...],
+    modality: str = "",
+    cite: tuple[str, ...] = (),
+    vectors: bool = False,
+    any_grid: bool = False,
+) -> Callable[[type], type]:
+    """Class decorator that makes a frozen dataclass of the class's annotated parameters and registers it.
+
+    A ``__post_init__`` of the class runs after every parameter has been checked (for rules between parameters).
+
+    Parameters
+    ----------
+    id : as in recipes, ``modality.name`` or ``name``.
+    title : for buttons and headings.
+    console : name of the method on the module's Logic.
+    outputs : names of the results, main one first; a name that ends in ``?`` may be absent.
+    modality : refuse images that are known to be of another one; "" takes any.
+    cite : what a paper that uses it should cite.
+    vectors : whether images with several components are taken.
+    any_grid : whether sheared grids and single voxels are taken (for operations that report on them).
+    """
+
+    def register(cls: type) -> type:
+        between = cls.__dict__.get("__post_init__")
+
+        def clean(self: Any) -> None:
+            for parameter in self.operation.parameters:
+                value = parameter.clean(getattr(self, parameter.name), id)
+                object.__setattr__(self, parameter.name, value)
+            if between is not None:
+                between(self)
+
+        cls.__post_init__ = clean
+        cls = dataclass(frozen=True)(cls)
+        spec = Operation(
+            id, cls, title, inspect.getdoc(cls) or "", console, modality, parameters_of(cls),
+            dict(getattr(cls, "presets", {})), _inputs_of(cls), outputs, cite, vectors, any_grid,
+        )
+        cls.operation = spec
+        for name, preset in spec.presets.items():
+            for key, value in preset.items():
+                spec.parameter(key).clean(value, f"{id} preset {name}")
+        _registry[id] = spec
+        return cls
+
+    return register
+
+
+def _inputs_of(cls: type) -> tuple[InputSlot, ...]:
+    hints = typing.get_type_hints(cls.__call__)
+    slots = []
+    for name in list(inspect.signature(cls.__call__).parameters)[1:]:
+        hint = hints[name]
+        if hint is Job:
+            break
+        options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+        many = typing.get_origin(hint) is tuple
+        kinds = typing.get_args(hint)[:1] if many else [o for o in options if o is not type(None)]
+        if len(kinds) != 1 or not issubclass(kinds[0], Volume):
+            raise TypeError(f"{cls.__name__}: input {name} must be a Volume or a LabelVolume")
+        slots.append(InputSlot(name, issubclass(kinds[0], LabelVolume), many or type(None) in options, many))
+    return tuple(slots)
+
+
+def known() -> dict[str, Operation]:
+    """Every operation of the installed MedPrep modules by id, sorted."""
+    for package in PACKAGES:
+        try:
+            importlib.import_module(f"{package}.operations")
+        except ModuleNotFoundError as error:
+            if error.name not in (package, f"{package}.operations"):
+                raise
+    return dict(sorted(_registry.items()))
+
+
+def find(id: str) -> Operation:
+    """The operation called `id`.
+
+    Raises
+    ------
+    ParameterError
+        when there is none; the message offers the nearest.
+    """
+    operations = known()
+    if id not in operations:
+        raise ParameterError(
+            _("There is no operation {id!r}.").format(id=id),
+            _("Expected one of {ids}.").format(ids=", ".join(operations)),
+            nearest(id, operations),
+        )
+    return operations[id]
+
+
+def create(id: str, preset: str | None = None, **parameters: Any) -> Any:
+    """An operation ready to be called: its defaults, then a preset's values, then `parameters`.
+
+    Raises
+    ------
+    ParameterError
+        for an unknown operation, preset or parameter, a wrong type, or a value out of range.
+    """
+    spec = find(id)
+    values = dict(spec.preset(preset)) if preset else {}
+    for name in parameters:
+        spec.parameter(name)
+    return spec.cls(**{**values, **parameters})
+
+
+def settings(op: Any) -> dict[str, Any]:
+    """The parameters of an operation object as plain JSON values."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(op).items()}

@@ -1,0 +1,166 @@
+"""Parameters of an operation: declared once as annotated dataclass fields, described and checked here."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import numbers
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .errors import ParameterError
+from .i18n import _
+
+Kind = Literal["bool", "int", "float", "choice", "text", "vector"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Lowest and highest allowed value, both included; `step` is what one click of a spin box adds."""
+
+    low: float
+    high: float
+    step: float | None = None
+    decimals: int = 2
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit that stands behind the number, for example HU or mm."""
+
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Help:
+    """The tooltip: what the value does and when to change it."""
+
+    text: str
+
+
+class Preset(dict):
+    """Named parameter values with a title and the source they come from."""
+
+    def __init__(self, title: str, source: str = "", **values: Any) -> None:
+        super().__init__(values)
+        self.title, self.source = title, source
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter as every face sees it."""
+
+    name: str
+    kind: Kind
+    default: Any
+    span: Span | None = None
+    unit: str = ""
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    length: int = 1
+
+    @property
+    def label(self) -> str:
+        """The name as words: ``minimumVolume`` becomes "Minimum volume"."""
+        words = "".join(f" {c.lower()}" if c.isupper() else c for c in self.name)
+        return words[:1].upper() + words[1:]
+
+    def clean(self, value: Any, owner: str) -> Any:
+        """`value` as the parameter's own type.
+
+        Raises
+        ------
+        ParameterError
+            when the type is wrong or the value lies outside the span or the choices.
+        """
+        if self.kind == "vector":
+            return self._clean_vector(value, owner)
+        if self.kind == "bool":
+            if not isinstance(value, (bool, *_numpy_bool())):
+                self._refuse(value, owner, _("true or false"))
+            return bool(value)
+        if self.kind in ("text", "choice"):
+            if not isinstance(value, str):
+                self._refuse(value, owner, _("text"))
+            if self.kind == "choice" and value not in self.choices:
+                self._refuse(value, owner, _("one of {choices}").format(choices=", ".join(self.choices)),
+                             nearest(value, self.choices))
+            return value
+        return self._clean_number(value, owner)
+
+    def _clean_number(self, value: Any, owner: str) -> float | int:
+        whole = self.kind == "int"
+        expected = _("a whole number") if whole else _("a number")
+        if isinstance(value, (bool, *_numpy_bool())) or not isinstance(value, numbers.Real):
+            self._refuse(value, owner, expected)
+        if not math.isfinite(value) or (whole and int(value) != value):
+            self._refuse(value, owner, expected)
+        if self.span is not None and not self.span.low <= value <= self.span.high:
+            low, high = (f"{bound:g}" for bound in (self.span.low, self.span.high))
+            unit = f" {self.unit}" if self.unit else ""
+            self._refuse(value, owner, _("{low} to {high}{unit}").format(low=low, high=high, unit=unit))
+        return int(value) if whole else float(value)
+
+    def _clean_vector(self, value: Any, owner: str) -> tuple[float, ...]:
+        if isinstance(value, numbers.Real):
+            value = (value,) * self.length
+        if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+            self._refuse(value, owner, _("one number or {n}").format(n=self.length))
+        values = tuple(value)
+        if len(values) != self.length:
+            self._refuse(values, owner, _("one number or {n}").format(n=self.length))
+        element = dataclasses.replace(self, kind="float")
+        return tuple(element.clean(v, owner) for v in values)
+
+    def _refuse(self, value: Any, owner: str, expected: str, advice: str = "") -> typing.NoReturn:
+        raise ParameterError(
+            _("{owner}.{name} is {value!r}.").format(owner=owner, name=self.name, value=value),
+            _("Expected {expected}.").format(expected=expected),
+            advice,
+        )
+
+
+def _numpy_bool() -> tuple[type, ...]:
+    import numpy as np
+
+    return (np.bool_,)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A "Did you mean ...?" sentence for a misspelt `word`, or the empty string."""
+    match = difflib.get_close_matches(word, list(known), n=1)
+    return _("Did you mean {word!r}?").format(word=match[0]) if match else ""
+
+
+def parameters_of(cls: type) -> tuple[Parameter, ...]:
+    """The parameters that an operation's dataclass declares.
+
+    Raises
+    ------
+    TypeError
+        (a programmer's error) for a field without a default, help text, or of a type no face can show.
+    """
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return tuple(_parameter(field, hints[field.name]) for field in dataclasses.fields(cls))
+
+
+def _parameter(field: dataclasses.Field, hint: Any) -> Parameter:
+    bare, notes = hint, ()
+    if typing.get_origin(hint) is typing.Annotated:
+        bare, *notes = typing.get_args(hint)
+    found = {type(note): note for note in notes}
+    if field.default is dataclasses.MISSING or Help not in found:
+        raise TypeError(f"{field.name}: a parameter needs a default and a Help")
+    span, unit = found.get(Span), found.get(Unit, Unit("")).symbol
+    common = {"name": field.name, "default": field.default, "unit": unit, "help": found[Help].text}
+    if typing.get_origin(bare) is Literal:
+        return Parameter(kind="choice", choices=typing.get_args(bare), **common)
+    if typing.get_origin(bare) is tuple:
+        return Parameter(kind="vector", length=len(typing.get_args(bare)), span=span, **common)
+    if bare in (float, int) and span is None:
+        raise TypeError(f"{field.name}: a number needs a Span")
+    kinds: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}
+    return Parameter(kind=kinds[bare], span=span, **common)

@@ -1,0 +1,65 @@
+"""What was done to an image, in a form that can be replayed, compared and cited.
+
+A step never holds a patient's name, an identifier, a path or the time: the same work gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from .operation import settings
+from .version import __version__
+from .volume import Volume
+
+# Packages whose version can change a result.
+_PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "opencv-python-headless")
+
+
+@functools.lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of MedPrep and of the packages that compute for it; absent ones are left out."""
+    found = {"MedPrep": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def digest(volume: Volume) -> str:
+    """SHA-256 of a volume's type, shape, geometry and values."""
+    hasher = hashlib.sha256()
+    header = [volume.array.dtype.newbyteorder("<").str, list(volume.array.shape)]
+    hasher.update(json.dumps(header).encode())
+    # Adding 0.0 turns -0.0 into 0.0, which is the same place.
+    hasher.update((np.round(volume.ijkToRAS, 9) + 0.0).astype("<f8").tobytes())
+    hasher.update(np.ascontiguousarray(volume.array).view(np.uint8).data)
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def step(op: Any, inputs: dict[str, str]) -> dict[str, Any]:
+    """The record of one operation: its id, parameters, inputs (digests or earlier steps) and references."""
+    return {
+        "operation": op.operation.id,
+        "parameters": settings(op),
+        "inputs": inputs,
+        "versions": versions(),
+        "cite": list(op.operation.cite),
+    }
+
+
+def text(record: Any) -> str:
+    """Canonical JSON: sorted keys, so that equal records are equal bytes."""
+    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def digest_of(record: Any) -> str:
+    """SHA-256 of a JSON value's canonical text."""
+    return f"sha256:{hashlib.sha256(text(record).encode()).hexdigest()}"

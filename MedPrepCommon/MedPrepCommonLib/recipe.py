@@ -1,0 +1,276 @@
+"""Recipes: an ordered list of operations as JSON that can be read, shared, hashed and replayed.
+
+A recipe names its inputs, its steps and its outputs. A step takes recipe inputs (``"image"``) or results of
+earlier steps (``"lungs.lungs"``: step, then result). A reference that ends in ``?`` is left out when that
+result does not exist, as when no metal was found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import provenance
+from .errors import MedPrepError, RecipeError
+from .i18n import _
+from .operation import PACKAGES, create, find, settings
+from .parameters import nearest
+
+SCHEMA = "medprep-recipe"
+VERSION = 1
+
+_RECIPE_KEYS = ("schema", "version", "name", "title", "description", "modality", "inputs", "steps", "outputs")
+_STEP_KEYS = ("id", "operation", "preset", "parameters", "inputs")
+_INPUT_KEYS = ("kind", "description", "optional")
+
+
+@dataclass(frozen=True)
+class RecipeInput:
+    """An image or label map that the user supplies."""
+
+    name: str
+    labels: bool
+    description: str
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a recipe with where its inputs come from."""
+
+    id: str
+    op: Any
+    inputs: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe; every reference resolves and every parameter is in range."""
+
+    name: str
+    title: str
+    description: str
+    modality: str
+    inputs: tuple[RecipeInput, ...]
+    steps: tuple[Step, ...]
+    outputs: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as plain JSON with every parameter spelled out."""
+        return {
+            "schema": SCHEMA, "version": VERSION, "name": self.name, "title": self.title,
+            "description": self.description, "modality": self.modality,
+            "inputs": {i.name: {"kind": "labels" if i.labels else "image", "description": i.description,
+                                "optional": i.optional} for i in self.inputs},
+            "steps": [{"id": s.id, "operation": s.op.operation.id, "parameters": settings(s.op),
+                       "inputs": {k: list(v) if len(v) != 1 else v[0] for k, v in s.inputs.items()}}
+                      for s in self.steps],
+            "outputs": dict(self.outputs),
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the recipe does; its texts do not count."""
+        record = self.to_json()
+        return provenance.digest_of({key: record[key] for key in ("version", "inputs", "steps", "outputs")})
+
+    def with_settings(self, changes: Mapping[str, Any]) -> Recipe:
+        """A copy with parameters changed, addressed as ``operation.parameter`` or ``step.parameter``.
+
+        ``ct.window.level`` changes every ct.window step; ``lungwindow.level`` the step with that id.
+
+        Raises
+        ------
+        RecipeError, ParameterError
+            when no step answers to the address, or the value does not fit.
+        """
+        steps = list(self.steps)
+        for address, value in changes.items():
+            owner, _dot, name = address.rpartition(".")
+            hits = [n for n, step in enumerate(steps) if owner in (step.id, step.op.operation.id)]
+            if not hits:
+                owners = sorted({step.id for step in steps} | {step.op.operation.id for step in steps})
+                raise RecipeError(
+                    _("Recipe {name} has no step {owner!r} (setting {address}).").format(
+                        name=self.name, owner=owner, address=address),
+                    _("Expected one of {owners}.").format(owners=", ".join(owners)),
+                    nearest(owner, owners),
+                )
+            for n in hits:
+                values = {**settings(steps[n].op), name: value}
+                steps[n] = replace(steps[n], op=create(steps[n].op.operation.id, **values))
+        return replace(self, steps=tuple(steps))
+
+
+def parse(record: Any, where: str = "recipe") -> Recipe:
+    """A recipe from decoded JSON.
+
+    Raises
+    ------
+    RecipeError
+        naming the path inside the file (``steps[2].parameters.level``) of the first thing that is wrong.
+    """
+    if not isinstance(record, Mapping):
+        _wrong(where, "", _("it is not a JSON object"))
+    _keys(where, "", record, _RECIPE_KEYS, ("schema", "version", "name", "inputs", "steps", "outputs"))
+    if record["schema"] != SCHEMA:
+        _wrong(where, "schema", _("it is {value!r}").format(value=record["schema"]), repr(SCHEMA))
+    if record["version"] != VERSION:
+        _wrong(where, "version", _("it is {value!r}").format(value=record["version"]),
+               _("{version}; a newer MedPrep may have written it").format(version=VERSION))
+    inputs = tuple(_input(where, name, body) for name, body in _mapping(where, "inputs", record["inputs"]).items())
+    if not isinstance(record["steps"], list) or not record["steps"]:
+        _wrong(where, "steps", _("it is not a list of steps"))
+    available = {i.name for i in inputs}
+    steps: list[Step] = []
+    for n, body in enumerate(record["steps"]):
+        step = _step(where, f"steps[{n}]", body, available)
+        if step.id in {s.id for s in steps} | {i.name for i in inputs}:
+            _wrong(where, f"steps[{n}].id", _("{id!r} is used twice").format(id=step.id), _("another id"))
+        steps.append(step)
+        available |= {f"{step.id}.{output.rstrip('?')}" for output in _results(step)}
+    outputs = _mapping(where, "outputs", record["outputs"])
+    for name, reference in outputs.items():
+        _reference(where, f"outputs.{name}", reference, available)
+    texts = {key: _text(where, key, record.get(key, "")) for key in ("name", "title", "description", "modality")}
+    return Recipe(inputs=inputs, steps=tuple(steps), outputs=outputs, **texts)
+
+
+def load(source: str | Path) -> Recipe:
+    """A recipe by name (``ct-lung``) or from a JSON file.
+
+    Raises
+    ------
+    RecipeError
+        when there is no such recipe, or it is wrong; the message names the path inside the file.
+    """
+    path = Path(source)
+    if path.suffix != ".json":
+        found = available()
+        if str(source) not in found:
+            raise RecipeError(
+                _("There is no recipe {name!r}.").format(name=str(source)),
+                _("Expected one of {names}, or a .json file.").format(names=", ".join(found)),
+                nearest(str(source), found),
+            )
+        path = found[str(source)]
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            _("The recipe {file} cannot be read ({reason}).").format(file=path.name, reason=error.strerror),
+            _("Expected a readable .json file."),
+            _("Check the path."),
+        ) from error
+    except ValueError as error:
+        raise RecipeError(
+            _("{file} is not JSON: {reason}.").format(file=path.name, reason=error),
+            _("Expected a MedPrep recipe."),
+            _("Correct the file at that line."),
+        ) from error
+    return parse(record, path.name)
+
+
+def available() -> dict[str, Path]:
+    """The recipes that the installed modules bring, by name."""
+    folders = []
+    for package in PACKAGES:
+        try:
+            module = __import__(package)
+        except ModuleNotFoundError:
+            continue
+        folders.append(Path(module.__file__).parent.parent / "Resources" / "Recipes")
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
+
+
+def _wrong(where: str, path: str, wrong: str, expected: str = "") -> None:
+    place = f"{where}: {path}" if path else where
+    raise RecipeError(f"{place}: {wrong}.", _("Expected {what}.").format(what=expected) if expected else "",
+                      _("Correct the recipe there."))
+
+
+def _keys(where: str, path: str, body: Mapping[str, Any], known: tuple[str, ...], needed: tuple[str, ...]) -> None:
+    prefix = f"{path}." if path else ""
+    for key in body:
+        if key not in known:
+            _wrong(where, prefix + str(key), _("it is unknown"), _("one of {known}").format(known=", ".join(known)))
+    for key in needed:
+        if key not in body:
+            _wrong(where, prefix + key, _("it is missing"))
+
+
+def _text(where: str, path: str, value: Any) -> str:
+    if not isinstance(value, str):
+        _wrong(where, path, _("it is {value!r}").format(value=value), _("text"))
+    return value
+
+
+def _mapping(where: str, path: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        _wrong(where, path, _("it is {value!r}").format(value=value), _("an object with at least one entry"))
+    return value
+
+
+def _input(where: str, name: str, body: Any) -> RecipeInput:
+    path = f"inputs.{name}"
+    if not isinstance(body, Mapping):
+        _wrong(where, path, _("it is {value!r}").format(value=body), _("an object"))
+    _keys(where, path, body, _INPUT_KEYS, ())
+    kind = body.get("kind", "image")
+    if kind not in ("image", "labels"):
+        _wrong(where, f"{path}.kind", _("it is {value!r}").format(value=kind), "image / labels")
+    if not isinstance(body.get("optional", False), bool):
+        _wrong(where, f"{path}.optional", _("it is {value!r}").format(value=body["optional"]), "true / false")
+    return RecipeInput(name, kind == "labels", _text(where, f"{path}.description", body.get("description", "")),
+                       body.get("optional", False))
+
+
+def _step(where: str, path: str, body: Any, available: set[str]) -> Step:
+    if not isinstance(body, Mapping):
+        _wrong(where, path, _("it is {value!r}").format(value=body), _("an object"))
+    _keys(where, path, body, _STEP_KEYS, ("operation", "inputs"))
+    name = _text(where, f"{path}.operation", body["operation"])
+    parameters = body.get("parameters", {})
+    if not isinstance(parameters, Mapping):
+        _wrong(where, f"{path}.parameters", _("it is {value!r}").format(value=parameters), _("an object"))
+    try:
+        spec = find(name)
+        if body.get("preset") is not None:
+            spec.preset(body["preset"])
+        for key, value in parameters.items():
+            spec.parameter(key).clean(value, name)
+        op = create(name, body.get("preset"), **parameters)
+    except MedPrepError as error:
+        raise RecipeError(f"{where}: {path}: {error.wrong}", error.expected, error.advice) from error
+    slots = {slot.name: slot for slot in spec.inputs}
+    inputs = {}
+    for key, value in _mapping(where, f"{path}.inputs", body["inputs"]).items():
+        place = f"{path}.inputs.{key}"
+        if key not in slots:
+            _wrong(where, place, _("{id} has no such input").format(id=name), ", ".join(slots))
+        references = tuple(value) if isinstance(value, list) else (value,)
+        if len(references) > 1 and not slots[key].many:
+            _wrong(where, place, _("{id} takes one").format(id=name))
+        for reference in references:
+            _reference(where, place, reference, available)
+        inputs[key] = references
+    for slot in spec.inputs:
+        if slot.name not in inputs and not slot.optional:
+            _wrong(where, f"{path}.inputs.{slot.name}", _("it is missing"))
+    return Step(_text(where, f"{path}.id", body.get("id", spec.name)), op, inputs)
+
+
+def _reference(where: str, path: str, reference: Any, available: set[str]) -> None:
+    if _text(where, path, reference).rstrip("?") not in available:
+        _wrong(where, path, _("nothing before it makes {reference!r}").format(reference=reference),
+               ", ".join(sorted(available)))
+
+
+def _results(step: Step) -> list[str]:
+    """Names that a step's results may have: the operation's own, and its label inputs' carried along."""
+    carried = [reference.rstrip("?").rpartition(".")[2] for slot in step.op.operation.inputs if slot.many
+               for reference in step.inputs.get(slot.name, ())]
+    return [*step.op.operation.outputs, *carried]

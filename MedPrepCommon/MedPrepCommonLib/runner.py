@@ -1,0 +1,122 @@
+"""Runs a recipe on volumes: the one path behind the panel, the console, the command line and a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import engine, provenance
+from .errors import InputError
+from .i18n import _
+from .job import Job
+from .recipe import Recipe, Step
+from .result import Result
+from .volume import LabelVolume, Volume
+
+
+@dataclass(frozen=True)
+class RecipeRun:
+    """The outputs of a recipe under the recipe's names, and the record of how they came about."""
+
+    result: Result
+    record: dict[str, Any]
+
+
+def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) -> RecipeRun:
+    """Run `recipe` on `inputs` (by the recipe's input names).
+
+    Tables, points, figures, metrics, checks and notes of every step are part of the result; images and label
+    maps only where the recipe names them as outputs. Intermediate images are released as soon as no later
+    step needs them.
+
+    Raises
+    ------
+    InputError
+        when an input is missing, unknown or unusable.
+    Cancelled
+        when the job was cancelled.
+    """
+    job = job or Job.quiet()
+    held: dict[str, Volume] = _checked(recipe, inputs)
+    digests = {name: provenance.digest(volume) for name, volume in held.items()}
+    facts = {name: _facts(volume, digests[name]) for name, volume in held.items()}
+    total, steps = Result(), []
+    for n, step in enumerate(recipe.steps):
+        part = job.part(n / len(recipe.steps), (n + 1) / len(recipe.steps), step.op.operation.title)
+        part.report(0.0)
+        arguments, sources = _gather(step, held, digests)
+        result = engine.run(step.op, arguments, part, sources)
+        steps.append({"id": step.id, **provenance.step(step.op, sources)})
+        for name, volume in result.volumes().items():
+            held[f"{step.id}.{name}"] = volume
+        _collect(total, step, result)
+        for name in list(held):
+            if not _needed(recipe, name, n + 1):
+                del held[name]
+    for name, reference in recipe.outputs.items():
+        volume = held.get(reference.rstrip("?"))
+        if volume is not None:
+            kind = total.labels if isinstance(volume, LabelVolume) else total.images
+            kind[name] = replace(volume, name=name)
+    record = {
+        "recipe": recipe.to_json(), "recipeDigest": recipe.digest, "inputs": facts, "steps": steps,
+        "outputs": {name: _facts(volume, provenance.digest(volume)) for name, volume in total.volumes().items()},
+        "metrics": total.metrics, "notes": total.notes, "versions": provenance.versions(),
+    }
+    job.report(1.0)
+    return RecipeRun(total, record)
+
+
+def _checked(recipe: Recipe, inputs: Mapping[str, Volume]) -> dict[str, Volume]:
+    names = [i.name for i in recipe.inputs]
+    for name in inputs:
+        if name not in names:
+            raise InputError(
+                _("Recipe {recipe} has no input {name!r}.").format(recipe=recipe.name, name=name),
+                _("Expected {names}.").format(names=", ".join(names)),
+            )
+    for wanted in recipe.inputs:
+        if wanted.name not in inputs and not wanted.optional:
+            raise InputError(
+                _("Recipe {recipe} got no {name}.").format(recipe=recipe.name, name=wanted.name),
+                _("Expected {what}.").format(what=wanted.description or _("a volume")),
+                _("Give it, for example with --input {name}=PATH.").format(name=wanted.name),
+            )
+    return dict(inputs)
+
+
+def _gather(step: Step, held: Mapping[str, Volume], digests: Mapping[str, str]) -> tuple[dict, dict[str, str]]:
+    """A step's arguments, and where each comes from as provenance says it."""
+    arguments: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for slot in step.op.operation.inputs:
+        found = [(r.rstrip("?"), held[r.rstrip("?")]) for r in step.inputs.get(slot.name, ()) if r.rstrip("?") in held]
+        for index, (reference, _volume) in enumerate(found):
+            sources[f"{slot.name}[{index}]" if slot.many else slot.name] = digests.get(reference, f"step:{reference}")
+        if slot.many:
+            arguments[slot.name] = tuple(
+                replace(volume, name=reference.rpartition(".")[2]) for reference, volume in found)
+        elif found:
+            arguments[slot.name] = found[0][1]
+    return arguments, sources
+
+
+def _collect(total: Result, step: Step, result: Result) -> None:
+    for kind in ("tables", "points", "figures"):
+        getattr(total, kind).update(getattr(result, kind))
+    total.metrics.update({f"{step.id}.{name}": value for name, value in result.metrics.items()})
+    total.checks += result.checks
+    total.notes += [note for note in result.notes if note not in total.notes]
+
+
+def _needed(recipe: Recipe, name: str, after: int) -> bool:
+    later = (r for step in recipe.steps[after:] for rs in step.inputs.values() for r in rs)
+    return name in {r.rstrip("?") for r in (*later, *recipe.outputs.values())}
+
+
+def _facts(volume: Volume, digest: str) -> dict[str, Any]:
+    return {
+        "digest": digest, "type": volume.array.dtype.name, "shape": list(volume.array.shape),
+        "spacing": [round(s, 9) for s in volume.spacing], "modality": volume.modality,
+    }
