@@ -105,7 +105,8 @@ def _check_input(spec: Operation, labels: bool, volume: Any) -> None:
             _("The image's modality is {found}.").format(found=volume.modality),
             _("Expected {wanted}.").format(wanted=spec.modality),
             _("Choose a {wanted} volume, or use the MedPrep module made for {found}.").format(
-                wanted=spec.modality, found=volume.modality),
+                wanted=spec.modality, found=volume.modality
+            ),
         )
 
 
@@ -113,7 +114,7 @@ def check_finite(volume: Volume) -> None:
     """Raise :class:`InputError` when a floating-point image holds NaN or infinity."""
     if volume.array.dtype.kind != "f":
         return
-    # The sum of finite float32 values in float64 is finite; one NaN or Inf spoils it. It reads the array once.
+    # A NaN or Inf spoils the sum, and float32 values cannot overflow it: one pass, no mask.
     with np.errstate(invalid="ignore", over="ignore"):
         finite = np.isfinite(volume.array.sum(dtype=np.float64))
     if not finite and not np.isfinite(volume.array).all():

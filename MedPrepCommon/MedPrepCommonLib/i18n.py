@@ -20,7 +20,7 @@ def install(translate: Callable[[str, str], str] | None) -> None:
 
 
 def _(text: str) -> str:
-    """Return `text` in the user's language; the context is the calling file's name, as Slicer's tools expect."""
+    """`text` in the user's language; the context is the calling file's name, as Slicer's tools expect."""
     if _translate is None:
         return text
     context = Path(sys._getframe(1).f_globals.get("__file__", "MedPrep")).stem

@@ -1,6 +1,6 @@
 """Operations: one frozen dataclass of parameters plus one pure function, registered under an id.
 
-From this single definition come the panel, the console call, the recipe step, the batch job and the provenance::
+From this one definition come the panel, the console call, the recipe step, the batch job and the provenance::
 
     @operation("ct.window", title=_("Window"), console="window", modality="CT", outputs=("image",),
                cite=("DICOM PS3.3 C.11.2.1.2",))
@@ -111,7 +111,7 @@ def operation(
 ) -> Callable[[type], type]:
     """Class decorator that makes a frozen dataclass of the class's annotated parameters and registers it.
 
-    A ``__post_init__`` of the class runs after every parameter has been checked (for rules between parameters).
+    A ``__post_init__`` of the class runs after each parameter has been checked (for rules between them).
 
     Parameters
     ----------
@@ -138,8 +138,19 @@ def operation(
         cls.__post_init__ = clean
         cls = dataclass(frozen=True)(cls)
         spec = Operation(
-            id, cls, title, inspect.getdoc(cls) or "", console, modality, parameters_of(cls),
-            dict(getattr(cls, "presets", {})), _inputs_of(cls), outputs, cite, vectors, any_grid,
+            id,
+            cls,
+            title,
+            inspect.getdoc(cls) or "",
+            console,
+            modality,
+            parameters_of(cls),
+            dict(getattr(cls, "presets", {})),
+            _inputs_of(cls),
+            outputs,
+            cite,
+            vectors,
+            any_grid,
         )
         cls.operation = spec
         for name, preset in spec.presets.items():
@@ -158,7 +169,9 @@ def _inputs_of(cls: type) -> tuple[InputSlot, ...]:
         hint = hints[name]
         if hint is Job:
             break
-        options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+        options = (
+            typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+        )
         many = typing.get_origin(hint) is tuple
         kinds = typing.get_args(hint)[:1] if many else [o for o in options if o is not type(None)]
         if len(kinds) != 1 or not issubclass(kinds[0], Volume):

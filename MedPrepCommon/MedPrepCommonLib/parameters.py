@@ -86,8 +86,12 @@ class Parameter:
             if not isinstance(value, str):
                 self._refuse(value, owner, _("text"))
             if self.kind == "choice" and value not in self.choices:
-                self._refuse(value, owner, _("one of {choices}").format(choices=", ".join(self.choices)),
-                             nearest(value, self.choices))
+                self._refuse(
+                    value,
+                    owner,
+                    _("one of {choices}").format(choices=", ".join(self.choices)),
+                    nearest(value, self.choices),
+                )
             return value
         return self._clean_number(value, owner)
 

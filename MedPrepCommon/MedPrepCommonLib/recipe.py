@@ -61,13 +61,29 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON with every parameter spelled out."""
         return {
-            "schema": SCHEMA, "version": VERSION, "name": self.name, "title": self.title,
-            "description": self.description, "modality": self.modality,
-            "inputs": {i.name: {"kind": "labels" if i.labels else "image", "description": i.description,
-                                "optional": i.optional} for i in self.inputs},
-            "steps": [{"id": s.id, "operation": s.op.operation.id, "parameters": settings(s.op),
-                       "inputs": {k: list(v) if len(v) != 1 else v[0] for k, v in s.inputs.items()}}
-                      for s in self.steps],
+            "schema": SCHEMA,
+            "version": VERSION,
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "modality": self.modality,
+            "inputs": {
+                i.name: {
+                    "kind": "labels" if i.labels else "image",
+                    "description": i.description,
+                    "optional": i.optional,
+                }
+                for i in self.inputs
+            },
+            "steps": [
+                {
+                    "id": s.id,
+                    "operation": s.op.operation.id,
+                    "parameters": settings(s.op),
+                    "inputs": {k: list(v) if len(v) != 1 else v[0] for k, v in s.inputs.items()},
+                }
+                for s in self.steps
+            ],
             "outputs": dict(self.outputs),
         }
 
@@ -95,7 +111,8 @@ class Recipe:
                 owners = sorted({step.id for step in steps} | {step.op.operation.id for step in steps})
                 raise RecipeError(
                     _("Recipe {name} has no step {owner!r} (setting {address}).").format(
-                        name=self.name, owner=owner, address=address),
+                        name=self.name, owner=owner, address=address
+                    ),
                     _("Expected one of {owners}.").format(owners=", ".join(owners)),
                     nearest(owner, owners),
                 )
@@ -119,9 +136,15 @@ def parse(record: Any, where: str = "recipe") -> Recipe:
     if record["schema"] != SCHEMA:
         _wrong(where, "schema", _("it is {value!r}").format(value=record["schema"]), repr(SCHEMA))
     if record["version"] != VERSION:
-        _wrong(where, "version", _("it is {value!r}").format(value=record["version"]),
-               _("{version}; a newer MedPrep may have written it").format(version=VERSION))
-    inputs = tuple(_input(where, name, body) for name, body in _mapping(where, "inputs", record["inputs"]).items())
+        _wrong(
+            where,
+            "version",
+            _("it is {value!r}").format(value=record["version"]),
+            _("{version}; a newer MedPrep may have written it").format(version=VERSION),
+        )
+    inputs = tuple(
+        _input(where, name, body) for name, body in _mapping(where, "inputs", record["inputs"]).items()
+    )
     if not isinstance(record["steps"], list) or not record["steps"]:
         _wrong(where, "steps", _("it is not a list of steps"))
     available = {i.name for i in inputs}
@@ -135,7 +158,9 @@ def parse(record: Any, where: str = "recipe") -> Recipe:
     outputs = _mapping(where, "outputs", record["outputs"])
     for name, reference in outputs.items():
         _reference(where, f"outputs.{name}", reference, available)
-    texts = {key: _text(where, key, record.get(key, "")) for key in ("name", "title", "description", "modality")}
+    texts = {
+        key: _text(where, key, record.get(key, "")) for key in ("name", "title", "description", "modality")
+    }
     return Recipe(inputs=inputs, steps=tuple(steps), outputs=outputs, **texts)
 
 
@@ -188,15 +213,25 @@ def available() -> dict[str, Path]:
 
 def _wrong(where: str, path: str, wrong: str, expected: str = "") -> None:
     place = f"{where}: {path}" if path else where
-    raise RecipeError(f"{place}: {wrong}.", _("Expected {what}.").format(what=expected) if expected else "",
-                      _("Correct the recipe there."))
+    raise RecipeError(
+        f"{place}: {wrong}.",
+        _("Expected {what}.").format(what=expected) if expected else "",
+        _("Correct the recipe there."),
+    )
 
 
-def _keys(where: str, path: str, body: Mapping[str, Any], known: tuple[str, ...], needed: tuple[str, ...]) -> None:
+def _keys(
+    where: str, path: str, body: Mapping[str, Any], known: tuple[str, ...], needed: tuple[str, ...]
+) -> None:
     prefix = f"{path}." if path else ""
     for key in body:
         if key not in known:
-            _wrong(where, prefix + str(key), _("it is unknown"), _("one of {known}").format(known=", ".join(known)))
+            _wrong(
+                where,
+                prefix + str(key),
+                _("it is unknown"),
+                _("one of {known}").format(known=", ".join(known)),
+            )
     for key in needed:
         if key not in body:
             _wrong(where, prefix + key, _("it is missing"))
@@ -224,8 +259,12 @@ def _input(where: str, name: str, body: Any) -> RecipeInput:
         _wrong(where, f"{path}.kind", _("it is {value!r}").format(value=kind), "image / labels")
     if not isinstance(body.get("optional", False), bool):
         _wrong(where, f"{path}.optional", _("it is {value!r}").format(value=body["optional"]), "true / false")
-    return RecipeInput(name, kind == "labels", _text(where, f"{path}.description", body.get("description", "")),
-                       body.get("optional", False))
+    return RecipeInput(
+        name,
+        kind == "labels",
+        _text(where, f"{path}.description", body.get("description", "")),
+        body.get("optional", False),
+    )
 
 
 def _step(where: str, path: str, body: Any, available: set[str]) -> Step:
@@ -265,12 +304,20 @@ def _step(where: str, path: str, body: Any, available: set[str]) -> Step:
 
 def _reference(where: str, path: str, reference: Any, available: set[str]) -> None:
     if _text(where, path, reference).rstrip("?") not in available:
-        _wrong(where, path, _("nothing before it makes {reference!r}").format(reference=reference),
-               ", ".join(sorted(available)))
+        _wrong(
+            where,
+            path,
+            _("nothing before it makes {reference!r}").format(reference=reference),
+            ", ".join(sorted(available)),
+        )
 
 
 def _results(step: Step) -> list[str]:
     """Names that a step's results may have: the operation's own, and its label inputs' carried along."""
-    carried = [reference.rstrip("?").rpartition(".")[2] for slot in step.op.operation.inputs if slot.many
-               for reference in step.inputs.get(slot.name, ())]
+    carried = [
+        reference.rstrip("?").rpartition(".")[2]
+        for slot in step.op.operation.inputs
+        if slot.many
+        for reference in step.inputs.get(slot.name, ())
+    ]
     return [*step.op.operation.outputs, *carried]

@@ -1,4 +1,4 @@
-"""What an operation returns: named images, label maps, tables, points, figures-as-data, metrics and checks."""
+"""What an operation returns: images, label maps, tables, points, figures as data, metrics and checks."""
 
 from __future__ import annotations
 

@@ -60,9 +60,16 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
             kind = total.labels if isinstance(volume, LabelVolume) else total.images
             kind[name] = replace(volume, name=name)
     record = {
-        "recipe": recipe.to_json(), "recipeDigest": recipe.digest, "inputs": facts, "steps": steps,
-        "outputs": {name: _facts(volume, provenance.digest(volume)) for name, volume in total.volumes().items()},
-        "metrics": total.metrics, "notes": total.notes, "versions": provenance.versions(),
+        "recipe": recipe.to_json(),
+        "recipeDigest": recipe.digest,
+        "inputs": facts,
+        "steps": steps,
+        "outputs": {
+            name: _facts(volume, provenance.digest(volume)) for name, volume in total.volumes().items()
+        },
+        "metrics": total.metrics,
+        "notes": total.notes,
+        "versions": provenance.versions(),
     }
     job.report(1.0)
     return RecipeRun(total, record)
@@ -86,17 +93,26 @@ def _checked(recipe: Recipe, inputs: Mapping[str, Volume]) -> dict[str, Volume]:
     return dict(inputs)
 
 
-def _gather(step: Step, held: Mapping[str, Volume], digests: Mapping[str, str]) -> tuple[dict, dict[str, str]]:
+def _gather(
+    step: Step, held: Mapping[str, Volume], digests: Mapping[str, str]
+) -> tuple[dict, dict[str, str]]:
     """A step's arguments, and where each comes from as provenance says it."""
     arguments: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for slot in step.op.operation.inputs:
-        found = [(r.rstrip("?"), held[r.rstrip("?")]) for r in step.inputs.get(slot.name, ()) if r.rstrip("?") in held]
+        found = [
+            (r.rstrip("?"), held[r.rstrip("?")])
+            for r in step.inputs.get(slot.name, ())
+            if r.rstrip("?") in held
+        ]
         for index, (reference, _volume) in enumerate(found):
-            sources[f"{slot.name}[{index}]" if slot.many else slot.name] = digests.get(reference, f"step:{reference}")
+            sources[f"{slot.name}[{index}]" if slot.many else slot.name] = digests.get(
+                reference, f"step:{reference}"
+            )
         if slot.many:
             arguments[slot.name] = tuple(
-                replace(volume, name=reference.rpartition(".")[2]) for reference, volume in found)
+                replace(volume, name=reference.rpartition(".")[2]) for reference, volume in found
+            )
         elif found:
             arguments[slot.name] = found[0][1]
     return arguments, sources
@@ -117,6 +133,9 @@ def _needed(recipe: Recipe, name: str, after: int) -> bool:
 
 def _facts(volume: Volume, digest: str) -> dict[str, Any]:
     return {
-        "digest": digest, "type": volume.array.dtype.name, "shape": list(volume.array.shape),
-        "spacing": [round(s, 9) for s in volume.spacing], "modality": volume.modality,
+        "digest": digest,
+        "type": volume.array.dtype.name,
+        "shape": list(volume.array.shape),
+        "spacing": [round(s, 9) for s in volume.spacing],
+        "modality": volume.modality,
     }

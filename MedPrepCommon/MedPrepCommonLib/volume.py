@@ -61,7 +61,9 @@ def _checked_matrix(matrix: Any) -> np.ndarray:
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     if (lengths < 1e-9).any() or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
         raise GeometryError(
-            _("The image's spacing is {spacing} mm.").format(spacing=tuple(round(float(v), 6) for v in lengths)),
+            _("The image's spacing is {spacing} mm.").format(
+                spacing=tuple(round(float(v), 6) for v in lengths)
+            ),
             _("Expected spacing above zero along three different directions."),
             _("Correct the spacing in the Volumes module, or export the image again."),
         )
@@ -157,8 +159,10 @@ class Volume:
             raise GeometryError(
                 _("The image's grid is sheared by {angle:.2f} degrees (gantry tilt).").format(angle=angle),
                 _("Expected slice, row and column axes at right angles."),
-                _("Regularise it first: in Slicer with the transform that the DICOM reader offers for tilted "
-                  "acquisitions, hardened, or by resampling it to an orthogonal grid."),
+                _(
+                    "Regularise it first: harden the transform that Slicer's DICOM reader offers for tilted "
+                    "acquisitions, or resample the image to an orthogonal grid."
+                ),
             )
 
     def to_sitk(self) -> sitk.Image:
@@ -236,7 +240,8 @@ class LabelVolume(Volume):
         if self.array.dtype.kind not in "iu" or self.array.ndim != 3:
             raise InputError(
                 _("The label map has {type} values in {n} dimensions.").format(
-                    type=self.array.dtype, n=self.array.ndim),
+                    type=self.array.dtype, n=self.array.ndim
+                ),
                 _("Expected whole numbers on a (k, j, i) grid."),
                 _("Convert it to a label map, or choose a segmentation."),
             )
