@@ -1,7 +1,7 @@
-"""What every test shares: the module folders on ``sys.path``, the real images, quiet Qt, hypothesis settings.
+"""What every test shares: module folders on ``sys.path``, real images, Qt without a display, hypothesis settings.
 
-The suite runs against the source tree, or against an installed tree when ``MEDPREP_MODULE_DIRS`` names its module
-folders (separated like ``PATH``). ``test_packaging.py`` uses that to run the suite on what CMake installs.
+The suite runs against the source tree, or against an installed tree when ``MEDPREP_MODULE_DIRS`` names its
+module folders (separated like ``PATH``). ``test_packaging.py`` uses that to run it on what CMake installs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 def module_folders() -> list[Path]:
-    """Folders that Slicer would list as additional module paths: the installed ones when named, else the source."""
+    """What Slicer lists as additional module paths: the installed folders when named, else the source folders."""
     named = os.environ.get("MEDPREP_MODULE_DIRS", "")
     if named:
         folders = [Path(entry).resolve() for entry in named.split(os.pathsep) if entry]
         missing = [str(folder) for folder in folders if not folder.is_dir()]
         if missing:
-            raise pytest.UsageError(f"MEDPREP_MODULE_DIRS names folders that do not exist: {', '.join(missing)}")
+            raise pytest.UsageError("MEDPREP_MODULE_DIRS names what is no folder: " + ", ".join(missing))
         return folders
     return [folder for folder in sorted(REPOSITORY.glob("MedPrep*")) if folder.is_dir()]
 
@@ -40,7 +40,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [*map(str, module_folders()), *filter(None, [os.environ.get("PYTHONPATH", "")])]
 )
 
-# No deadline: shared machines are noisy. In CI every run draws the same examples, so a failure can be repeated.
+# No deadline: shared machines are noisy. CI draws the same examples every time, so a failure can be repeated.
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
     "ci", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -62,7 +62,7 @@ def module_dirs() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real images beside the repository (see its README); the test is skipped where it is absent."""
+    """Folder of real images beside the repository (its README says what they are); skips where absent."""
     folder = REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("real images are not here: no folder ../shared/data beside the repository")
