@@ -1,0 +1,77 @@
+"""MedPrep CT: prepares CT volumes for deep learning; what Slicer looks for by name and nothing else."""
+
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+
+from MedPrepCommonLib import moduletest, sampledata
+from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.panel import MedPrepWidget
+from MedPrepCommonLib.parameternode import parameterNodeClass
+
+OPERATIONS = (
+    "ct.check",
+    "ct.lungs",
+    "ct.metal",
+    "ct.clip",
+    "ct.window",
+    "ct.multiWindow",
+    "ct.clahe",
+    "resample",
+    "normalize",
+)
+RECIPES = ("ct-lung", "ct-soft-tissue", "ct-bone", "ct-brain")
+
+
+class MedPrepCT(ScriptedLoadableModule):
+    """The module as Slicer lists it."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MedPrep CT")
+        self.parent.categories = [_("MedPrep")]
+        self.parent.dependencies = ["MedPrepCommon"]
+        self.parent.contributors = ["MedPrep contributors"]
+        self.parent.helpText = _(
+            "Prepares CT volumes for deep learning: checks Hounsfield units, segments lungs and metal, clips, "
+            "windows, resamples and normalizes, and records what it did. Not for diagnosis."
+        )
+        self.parent.acknowledgementText = _("Methods and references are listed with each result.")
+        sampledata.register()
+
+
+MedPrepCTParameterNode = parameterNodeClass("MedPrepCTParameterNode", OPERATIONS, RECIPES)
+
+
+class MedPrepCTLogic(MedPrepLogic):
+    """CT operations on volume nodes, usable from the Python console and scripts without a GUI."""
+
+    check = consoleMethod("ct.check")
+    clip = consoleMethod("ct.clip")
+    window = consoleMethod("ct.window")
+    multiWindow = consoleMethod("ct.multiWindow")
+    detectMetal = consoleMethod("ct.metal")
+    segmentLungs = consoleMethod("ct.lungs")
+    resample = consoleMethod("resample")
+    normalize = consoleMethod("normalize")
+    clahe = consoleMethod("ct.clahe")
+
+    def getParameterNode(self):
+        """The panel's parameters, saved with the scene."""
+        return MedPrepCTParameterNode(super().getParameterNode())
+
+
+class MedPrepCTWidget(MedPrepWidget):
+    """The panel."""
+
+    logicClass = MedPrepCTLogic
+    operationIds = OPERATIONS
+    checkId = "ct.check"
+
+
+class MedPrepCTTest(ScriptedLoadableModuleTest, moduletest.ChestScenarios):
+    """The scenarios that also run outside Slicer, in the user's own Slicer."""
+
+    logicClass = MedPrepCTLogic
+
+    def setUp(self):
+        moduletest.emptyScene()

@@ -1,0 +1,56 @@
+"""MedPrep Common: operations for any modality; what Slicer looks for by name and nothing else."""
+
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+
+from MedPrepCommonLib import moduletest, sampledata
+from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.panel import MedPrepWidget
+from MedPrepCommonLib.parameternode import parameterNodeClass
+
+OPERATIONS = ("resample", "normalize")
+
+
+class MedPrepCommon(ScriptedLoadableModule):
+    """The module as Slicer lists it."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MedPrep Common")
+        self.parent.categories = [_("MedPrep")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["MedPrep contributors"]
+        self.parent.helpText = _(
+            "Resamples and normalizes volumes of any modality for deep learning, and records what it did."
+        )
+        self.parent.acknowledgementText = _("Methods and references are listed with each result.")
+
+
+MedPrepCommonParameterNode = parameterNodeClass("MedPrepCommonParameterNode", OPERATIONS, ())
+
+
+class MedPrepCommonLogic(MedPrepLogic):
+    """Operations for any modality on volume nodes, usable without a GUI."""
+
+    resample = consoleMethod("resample")
+    normalize = consoleMethod("normalize")
+
+    def getParameterNode(self):
+        """The panel's parameters, saved with the scene."""
+        return MedPrepCommonParameterNode(super().getParameterNode())
+
+
+class MedPrepCommonWidget(MedPrepWidget):
+    """The panel."""
+
+    logicClass = MedPrepCommonLogic
+    operationIds = OPERATIONS
+
+
+class MedPrepCommonTest(ScriptedLoadableModuleTest, moduletest.AnyVolumeScenarios):
+    """The scenarios that also run outside Slicer, in the user's own Slicer."""
+
+    logicClass = MedPrepCommonLogic
+
+    def setUp(self):
+        moduletest.emptyScene()

@@ -1,0 +1,187 @@
+"""What the Logic classes of all MedPrep modules share: operations and recipes on MRML nodes.
+
+Every method takes a volume node and keyword parameters (or ``preset=``), leaves the input as it is, and
+returns the new node, or a named tuple of nodes when there are several (main result first)::
+
+    lungs, volumes = MedPrepCTLogic().segmentLungs(ctNode)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from . import engine, runner, sceneresults, scenesegments, scenevolumes
+from .errors import InputError
+from .i18n import _
+from .job import Job
+from .operation import Operation, create, find
+from .recipe import Recipe, load
+from .result import Result
+from .task import Task
+from .volume import Volume
+
+
+class MedPrepLogic(ScriptedLoadableModuleLogic):
+    """Runs operations and recipes; works in a script without any GUI."""
+
+    def task(self, op: Any, inputs: Mapping[str, Any], output: Any = None) -> Task:
+        """The work of one operation with its input nodes already read.
+
+        Parameters
+        ----------
+        op : an operation object.
+        inputs : nodes by the operation's input names; a list where many are taken; None is left out.
+        output : node that the main result goes into, or None for new nodes.
+
+        Raises
+        ------
+        MedPrepError
+            when a node cannot be used.
+        """
+        spec = op.operation
+        first = spec.inputs[0].name
+        volumes = _read(spec.inputs, inputs)
+        node = inputs[first]
+
+        def compute(job: Job) -> Result:
+            return engine.run(op, volumes, job)
+
+        def write(result: Result) -> Any:
+            return self._place(result, node, spec.title, output)
+
+        return Task(spec.title, compute, write)
+
+    def recipeTask(self, recipe: Recipe, inputs: Mapping[str, Any]) -> Task:
+        """The work of a recipe with its input nodes already read; `inputs` by the recipe's input names."""
+        volumes = _read(recipe.inputs, inputs)
+        node = next(node for node in inputs.values() if node is not None)
+
+        def compute(job: Job) -> Result:
+            return runner.run(recipe, volumes, job).result
+
+        def write(result: Result) -> Any:
+            return self._place(result, node, recipe.title or recipe.name, None)
+
+        return Task(recipe.title or recipe.name, compute, write)
+
+    def runRecipe(
+        self,
+        recipe: str | Recipe,
+        image: Any = None,
+        settings: Mapping[str, Any] | None = None,
+        job: Job | None = None,
+        **inputs: Any,
+    ) -> Any:
+        """Run a recipe on nodes and return the new nodes.
+
+        Parameters
+        ----------
+        recipe : its name, the path of a .json file, or a Recipe.
+        image : node for the recipe's input of that name; further inputs go by keyword.
+        settings : parameters to change, as ``{"ct.window.level": -650}``.
+        job : for progress and cancel.
+
+        Raises
+        ------
+        MedPrepError
+            when the recipe, a setting or an input cannot be used; the scene is unchanged then.
+        """
+        recipe = recipe if isinstance(recipe, Recipe) else load(recipe)
+        nodes = {**({} if image is None else {"image": image}), **inputs}
+        if not any(node is not None for node in nodes.values()):
+            raise InputError(
+                _("Recipe {name} got no input.").format(name=recipe.name),
+                _("Expected {names}.").format(names=", ".join(i.name for i in recipe.inputs)),
+                _("Choose an input volume."),
+            )
+        return self.recipeTask(recipe.with_settings(settings or {}), nodes).run(job)
+
+    def _place(self, result: Result, node: Any, title: str, output: Any) -> Any:
+        if node.GetScene() is None:
+            raise InputError(
+                _("The input volume was removed while it was being prepared."),
+                _("Expected it to stay in the scene."),
+                _("Load it again and repeat."),
+            )
+        nodes = sceneresults.placeResult(result, node, title, into=output)
+        if len(nodes) == 1:
+            return next(iter(nodes.values()))
+        return namedtuple("Nodes", nodes)(**nodes)
+
+
+def consoleMethod(operationId: str) -> Callable[..., Any]:
+    """The Logic method of an operation; its signature and help come from the operation's definition."""
+    spec = find(operationId)
+    first, *others = spec.inputs
+
+    def method(
+        self: MedPrepLogic,
+        node: Any,
+        *,
+        preset: str | None = None,
+        output: Any = None,
+        job: Job | None = None,
+        **parameters: Any,
+    ) -> Any:
+        inputs = {
+            first.name: node,
+            **{s.name: parameters.pop(s.name) for s in others if s.name in parameters},
+        }
+        op = create(operationId, preset, **parameters)
+        return self.task(op, inputs, output).run(job)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    names = ["preset", "output", "job", *(slot.name for slot in others)]
+    method.__name__ = method.__qualname__ = spec.console
+    method.__doc__ = _help(spec)
+    method.__signature__ = inspect.Signature(
+        [
+            inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            inspect.Parameter(f"{first.name}Node", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            *(inspect.Parameter(name, keyword, default=None) for name in names),
+            *(inspect.Parameter(p.name, keyword, default=p.default) for p in spec.parameters),
+        ]
+    )
+    return method
+
+
+def _help(spec: Operation) -> str:
+    lines = [spec.summary, "", "Parameters", "----------"]
+    for p in spec.parameters:
+        span = f"{p.span.low:g} to {p.span.high:g}" if p.span else " | ".join(p.choices)
+        lines += [
+            f"{p.name} : {span or p.kind} {p.unit}, default {p.default}".replace(" ,", ","),
+            f"    {p.help}",
+        ]
+    if spec.presets:
+        lines += [f"preset : {' | '.join(spec.presets)}"]
+    return "\n".join(lines)
+
+
+def _read(slots: Any, inputs: Mapping[str, Any]) -> dict[str, Volume | tuple]:
+    """Volumes of nodes by input name; label inputs take the first image's grid."""
+    volumes: dict[str, Any] = {}
+    reference = next((node for slot in slots if not slot.labels and (node := inputs.get(slot.name))), None)
+    for name in inputs:
+        if name not in {slot.name for slot in slots}:
+            raise InputError(
+                _("There is no input called {name!r}.").format(name=name),
+                _("Expected {names}.").format(names=", ".join(slot.name for slot in slots)),
+            )
+    for slot in slots:
+        node = inputs.get(slot.name)
+        if node is None:
+            continue
+        if not slot.labels:
+            volumes[slot.name] = scenevolumes.volumeFromNode(node)
+        elif getattr(slot, "many", False):
+            nodes = node if isinstance(node, (list, tuple)) else (node,)
+            volumes[slot.name] = tuple(scenesegments.labelsFromNode(n, reference) for n in nodes)
+        else:
+            volumes[slot.name] = scenesegments.labelsFromNode(node, reference)
+    return volumes

@@ -1,0 +1,113 @@
+"""Scenarios that the modules' Test classes run, the same inside Slicer and outside it.
+
+Each is a user's job from input node to result, on phantoms whose answer is known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from . import sampledata
+from .errors import MedPrepError
+from .scenevolumes import nodeFromVolume
+from .volume import Volume
+
+
+def emptyScene() -> None:
+    """Start a scenario with nothing in the scene."""
+    slicer.mrmlScene.Clear()
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2.0 * np.count_nonzero(a & b) / max(np.count_nonzero(a) + np.count_nonzero(b), 1)
+
+
+def _segments(segmentation: Any, reference: Any) -> dict[str, np.ndarray]:
+    """Boolean (k, j, i) array per segment name on the reference volume's grid."""
+    arrays = {}
+    ids = segmentation.GetSegmentation().GetSegmentIDs()
+    for segmentId in ids:
+        name = segmentation.GetSegmentation().GetSegment(segmentId).GetName()
+        arrays[name] = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, reference) > 0
+    return arrays
+
+
+class AnyVolumeScenarios:
+    """Jobs on an image of any modality; mixed into a ScriptedLoadableModuleTest."""
+
+    logicClass: type
+
+    def _oblique(self) -> Any:
+        """A volume node on an oblique, left-handed grid with a linear ramp in patient space."""
+        angle = np.radians(20.0)
+        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, -1.0]])
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = turn * [0.8, 1.1, 2.5], [10.0, -20.0, 30.0]
+        k, j, i = np.indices((12, 30, 40))
+        ramp = 3.0 * (matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2] * k + matrix[0, 3])
+        return nodeFromVolume(Volume(ramp.astype(np.float32), matrix), "ramp")
+
+    def test_resampleKeepsThePlace(self) -> None:
+        self.delayDisplay("Resampling an oblique volume keeps every point where it was")
+        node = self._oblique()
+        before = slicer.util.arrayFromVolume(node).copy()
+        result = self.logicClass().resample(node, spacing=1.0, method="linear", antialias=False)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), before)
+        matrix = _ijkToRAS(result)
+        array = slicer.util.arrayFromVolume(result)
+        k, j, i = (n // 2 for n in array.shape)
+        right = 3.0 * (matrix @ [i, j, k, 1.0])[0]
+        np.testing.assert_allclose(array[k, j, i], right, atol=1e-2)
+        np.testing.assert_allclose(result.GetSpacing(), (1.0, 1.0, 1.0), atol=1e-9)
+
+    def test_errorLeavesTheSceneAlone(self) -> None:
+        self.delayDisplay("An impossible request says what is wrong and changes nothing")
+        node = self._oblique()
+        count = slicer.mrmlScene.GetNumberOfNodes()
+        with self.assertRaises(MedPrepError) as caught:
+            self.logicClass().normalize(node, method="minmax", low=5.0, high=5.0)
+        self.assertTrue(caught.exception.wrong and caught.exception.advice)
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), count)
+
+
+class ChestScenarios(AnyVolumeScenarios):
+    """Jobs on the built-in chest CT phantom."""
+
+    def test_lungs(self) -> None:
+        self.delayDisplay("Lungs of the chest phantom against the known truth")
+        ct, truth = sampledata.loadChestPhantom(withTruth=True)
+        lungs, _volumes = self.logicClass().segmentLungs(ct)
+        found, known = _segments(lungs, ct), _segments(truth, ct)
+        for name in ("right lung", "left lung"):
+            self.assertGreaterEqual(_dice(found[name], known[name]), 0.985, name)
+
+    def test_recipe(self) -> None:
+        self.delayDisplay("The recipe ct-lung gives an image in [0, 1] on a 1 mm grid, with its labels")
+        ct = sampledata.loadChestPhantom()
+        before = slicer.util.arrayFromVolume(ct).copy()
+        nodes = self.logicClass().runRecipe("ct-lung", ct)
+        array = slicer.util.arrayFromVolume(nodes.image)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(ct), before)
+        np.testing.assert_allclose(nodes.image.GetSpacing(), (1.0, 1.0, 1.0), atol=1e-9)
+        self.assertGreaterEqual(array.min(), 0.0)
+        self.assertLessEqual(array.max(), 1.0)
+        self.assertTrue(nodes.lungs.IsA("vtkMRMLSegmentationNode"))
+        self.assertIn('"operation"', nodes.image.GetAttribute("MedPrep.provenance"))
+
+    def test_windowPreset(self) -> None:
+        self.delayDisplay("The lung window maps -1350 HU to 0 and 150 HU to 255")
+        ct = sampledata.loadChestPhantom()
+        windowed = self.logicClass().window(ct, preset="lung")
+        hu, grey = slicer.util.arrayFromVolume(ct), slicer.util.arrayFromVolume(windowed)
+        self.assertEqual(int(grey[hu <= -1350].max(initial=0)), 0)
+        self.assertEqual(int(grey[hu >= 150].min(initial=255)), 255)
+
+
+def _ijkToRAS(node: Any) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)

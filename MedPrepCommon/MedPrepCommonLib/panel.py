@@ -1,0 +1,364 @@
+"""The panel that MedPrep's modules share in Slicer: selectors, one section per operation, recipes, results.
+
+The .ui file holds layout only. Names in it connect widgets to definitions: ``window_level`` (with the dynamic
+property SlicerParameterName ``window.level``), ``window_preset``, ``window_apply``, ``window_reason``.
+Ranges, units, tooltips, defaults and presets come from the operations.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+import vtk
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from . import engine, recipe, scenevolumes
+from .errors import MedPrepError
+from .i18n import _
+from .operation import Operation, create, find
+from .parameternode import inputMember, members, operationFrom, setParameters
+from .parameters import Parameter
+from .result import Result, worst
+from .task import BackgroundTask, Task
+
+# How often progress is shown and the end of a run noticed.
+POLL_MS = 50
+
+
+class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Base of the modules' widgets. A module sets the class attributes; this class does the rest."""
+
+    #: The module's Logic class.
+    logicClass: type
+    #: Operations with a section in the .ui file, by id.
+    operationIds: tuple[str, ...] = ()
+    #: Operation whose verdict stands in the summary of the input, or "".
+    checkId = ""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: Any = None
+        self.running: BackgroundTask | None = None
+        self._button: Any = None
+        self._summary: BackgroundTask | None = None
+        self._summarised: tuple[str, int] | None = None
+        self._parameterNode: Any = None
+        self._guiTag: Any = None
+
+    def setup(self) -> None:
+        """Build the panel (called by Slicer once)."""
+        import qt
+
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath(f"UI/{self.moduleName}.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        self.operations = {spec.name: spec for spec in map(find, self.operationIds)}
+        for spec in self.operations.values():
+            self._dress(spec)
+        self.ui.recipe_apply.connect("clicked(bool)", lambda *_args: self.onRecipe())
+        self.ui.recipe.connect("currentIndexChanged(int)", lambda *_args: self._describeRecipe())
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.logic = self.logicClass()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.connect("timeout()", self.poll)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self._showProgress(None)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Stop what runs and release every observer (called by Slicer when the module goes away)."""
+        self._stopAll()
+        self.setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self) -> None:
+        """The user opened the module."""
+        self.initializeParameterNode()
+
+    def exit(self) -> None:
+        """The user left the module; a run goes on."""
+        self.setParameterNode(None)
+
+    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
+        self._stopAll()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:
+        """Show the module's parameter node; choose the first volume when none is chosen."""
+        self.setParameterNode(self.logic.getParameterNode())
+        if self._parameterNode.inputVolume is None:
+            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+
+    def setParameterNode(self, parameterNode: Any) -> None:
+        """Connect the widgets to a parameter node, or to none."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+        self._parameterNode, self._guiTag = parameterNode, None
+        if parameterNode is not None:
+            self._guiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            self._describeRecipe()
+            self.onParametersModified()
+
+    def onParametersModified(self, *_args: Any) -> None:
+        """Bring presets, buttons and the input's summary up to date."""
+        for spec in self.operations.values():
+            self._showPreset(spec)
+        self.updateButtons()
+        self._summarise()
+
+    # ---- setting up from the definitions
+
+    def _dress(self, spec: Operation) -> None:
+        """Put an operation's texts, units and presets on its section."""
+        getattr(self.ui, f"{spec.name}_section").text = spec.title
+        for parameter in spec.parameters:
+            for member in members(parameter):
+                self._dressParameter(spec, parameter, member)
+        button = getattr(self.ui, f"{spec.name}_apply")
+        button.text = spec.title
+        button.connect("clicked(bool)", lambda *_args: self.onApply(spec))
+        if spec.presets:
+            combo = getattr(self.ui, f"{spec.name}_preset")
+            combo.addItem(_("Custom"))
+            for preset in spec.presets.values():
+                combo.addItem(preset.title)
+            combo.toolTip = "\n".join(f"{p.title}: {p.source}" for p in spec.presets.values() if p.source)
+            combo.connect("activated(int)", lambda index: self.onPreset(spec, index))
+
+    def _dressParameter(self, spec: Operation, parameter: Parameter, member: str) -> None:
+        widget = getattr(self.ui, f"{spec.name}_{member}")
+        widget.toolTip = parameter.help
+        label = getattr(self.ui, f"{spec.name}_{member}_label", None)
+        if label is not None:
+            axis = f" {member[-1]}" if parameter.kind == "vector" else ""
+            label.text = f"{_(parameter.label)}{axis}:"
+            label.toolTip = parameter.help
+        if parameter.unit:
+            widget.suffix = f" {parameter.unit}"
+        if parameter.span is not None:
+            if parameter.kind != "int":
+                widget.decimals = parameter.span.decimals
+            if parameter.span.step is not None:
+                widget.singleStep = parameter.span.step
+
+    def _showPreset(self, spec: Operation) -> None:
+        if not spec.presets:
+            return
+        try:
+            op = operationFrom(self._parameterNode, spec)
+            matches = [n for n, name in enumerate(spec.presets) if create(spec.id, name) == op]
+        except MedPrepError:
+            matches = []
+        getattr(self.ui, f"{spec.name}_preset").setCurrentIndex(matches[0] + 1 if matches else 0)
+
+    def onPreset(self, spec: Operation, index: int) -> None:
+        """The user chose a preset (index 0 is "Custom", which changes nothing)."""
+        if index > 0:
+            name = list(spec.presets)[index - 1]
+            op = create(spec.id, name)
+            setParameters(self._parameterNode, spec, {p.name: getattr(op, p.name) for p in spec.parameters})
+
+    def _describeRecipe(self) -> None:
+        if self._parameterNode is not None:
+            self.ui.recipe_description.text = recipe.load(self._parameterNode.recipe).description
+
+    # ---- what can be done now, and why not
+
+    def updateButtons(self) -> None:
+        """Enable each Apply button, or say beside it why it is not."""
+        for spec in self.operations.values():
+            self._setButton(f"{spec.name}", self._reasonAgainst(spec))
+        self._setButton("recipe", self._reasonAgainst(None))
+
+    def _setButton(self, name: str, reason: str) -> None:
+        button, label = getattr(self.ui, f"{name}_apply"), getattr(self.ui, f"{name}_reason")
+        isRunning = self.running is not None and button is self._button
+        button.enabled = isRunning or not reason
+        button.text = _("Cancel") if isRunning else self._title(name)
+        label.text = "" if isRunning else reason
+        label.visible = bool(label.text)
+
+    def _title(self, name: str) -> str:
+        return _("Run recipe") if name == "recipe" else self.operations[name].title
+
+    def _reasonAgainst(self, spec: Operation | None) -> str:
+        if self._parameterNode is None or self._parameterNode.inputVolume is None:
+            return _("Choose an input volume first.")
+        if self._parameterNode.inputVolume.GetImageData() is None:
+            return _("The input volume holds no image.")
+        if self.running is not None:
+            return _("Wait until {title} is done, or cancel it.").format(title=self.running.task.title)
+        try:
+            if spec is not None:
+                operationFrom(self._parameterNode, spec)
+        except MedPrepError as error:
+            return str(error)
+        return ""
+
+    # ---- running
+
+    def onApply(self, spec: Operation) -> None:
+        """Apply was clicked; while the operation runs the same button cancels it."""
+        self._toggle(getattr(self.ui, f"{spec.name}_apply"), lambda: self._operationTask(spec))
+
+    def onRecipe(self) -> None:
+        """Run recipe was clicked; while it runs the same button cancels it."""
+        node = self._parameterNode
+        self._toggle(
+            self.ui.recipe_apply,
+            lambda: self.logic.recipeTask(recipe.load(node.recipe), {"image": node.inputVolume}),
+        )
+
+    def _operationTask(self, spec: Operation) -> Task:
+        node = self._parameterNode
+        inputs = {slot.name: getattr(node, inputMember(spec, slot)) for slot in spec.inputs[1:]}
+        inputs[spec.inputs[0].name] = node.inputVolume
+        outputs = [node.outputVolume, node.outputSegmentation]
+        return self.logic.task(
+            operationFrom(node, spec), inputs, [n for n in outputs if n is not None] or None
+        )
+
+    def _toggle(self, button: Any, makeTask: Callable[[], Task]) -> None:
+        if self.running is not None:
+            self.running.cancel()
+            self.ui.statusLabel.text = _("Cancelling ...")
+            return
+        try:
+            task = makeTask()
+        except MedPrepError as error:
+            self._failed(error)
+            return
+        self._button = button
+        self.running = BackgroundTask(task, self._progress, self._done, self._failed, self._stopped)
+        self._showProgress(0.0)
+        self.ui.statusLabel.text = task.title
+        self.running.start()
+        self.updateButtons()
+        self._timer.start()
+
+    def poll(self) -> None:
+        """Timer: hand over progress and results of the threads."""
+        waiting = [run for run in (self.running, self._summary) if run is not None and run.poll()]
+        if not waiting:
+            self._timer.stop()
+
+    def _progress(self, fraction: float, message: str) -> None:
+        self._showProgress(fraction)
+        self.ui.statusLabel.text = message or self.running.task.title
+
+    def _showProgress(self, fraction: float | None) -> None:
+        self.ui.progressBar.visible = fraction is not None
+        self.ui.progressBar.value = round(100 * (fraction or 0.0))
+
+    def _ended(self, text: str) -> None:
+        self.running, self._button = None, None
+        self._showProgress(None)
+        self.ui.statusLabel.text = text
+        self.updateButtons()
+
+    def _done(self, nodes: Any) -> None:
+        run = self.running
+        created = nodes if isinstance(nodes, tuple) else (nodes,)
+        self._ended(_("{title}: done.").format(title=run.task.title))
+        self.showResult(run.outcome, created)
+
+    def _stopped(self) -> None:
+        self._ended(_("Cancelled; nothing was changed."))
+
+    def _failed(self, error: MedPrepError) -> None:
+        self._ended(error.wrong)
+        slicer.util.errorDisplay(str(error), windowTitle=_("MedPrep"))
+
+    def _stopAll(self) -> None:
+        for run in (self.running, self._summary):
+            if run is not None:
+                run.cancel()
+                run.wait(1.0)
+        self._timer.stop()
+
+    # ---- showing
+
+    def _summarise(self) -> None:
+        """One line on what the input is: size and spacing at once, range and verdict when computed."""
+        node = self._parameterNode.inputVolume if self._parameterNode is not None else None
+        if node is None or node.GetImageData() is None:
+            self._summarised = None
+            self._setSummary(_("No volume chosen."))
+            return
+        key = (node.GetID(), node.GetImageData().GetMTime())
+        if key == self._summarised:
+            return
+        self._summarised = key
+        size = " x ".join(str(n) for n in node.GetImageData().GetDimensions())
+        spacing = " x ".join(f"{s:.3g}" for s in node.GetSpacing())
+        line = _("{size} voxels of {spacing} mm").format(size=size, spacing=spacing)
+        self._setSummary(line)
+        if not self.checkId:
+            return
+        try:
+            volume = scenevolumes.volumeFromNode(node)
+        except MedPrepError as error:
+            self._setSummary(f"{line}. {error}")
+            return
+        task = Task(
+            line, lambda job: engine.run(create(self.checkId), {"image": volume}, job), lambda result: result
+        )
+        if self._summary is not None:
+            self._summary.cancel()
+        self._summary = BackgroundTask(
+            task,
+            lambda _fraction, _message: None,
+            lambda result: self._showSummary(line, result),
+            lambda error: self._setSummary(f"{line}. {error}"),
+            lambda: None,
+        )
+        self._summary.start()
+        self._timer.start()
+
+    def _showSummary(self, line: str, result: Result) -> None:
+        worries = [c for c in result.checks if c.verdict != "pass"]
+        words = {"pass": _("plausible"), "warn": _("look at it"), "fail": _("not usable as it is")}
+        low, high = result.metrics.get("minimum"), result.metrics.get("maximum")
+        parts = [line, f"{low:g} to {high:g} HU" if low is not None else "", words[worst(result.checks)]]
+        text = ", ".join(part for part in parts if part) + "."
+        self._setSummary(" ".join([text, *(f"{c.name}: {c.value}. {c.advice}" for c in worries)]))
+
+    def _setSummary(self, text: str) -> None:
+        self.ui.inputSummary.text = text
+
+    def showResult(self, result: Result, nodes: tuple[Any, ...]) -> None:
+        """Show new nodes in the slice views and their figures in the results section."""
+        names = ", ".join(f"<b>{html.escape(node.GetName())}</b>" for node in nodes)
+        notes = "".join(f"<br>{html.escape(note)}" for note in result.notes)
+        self.ui.resultsText.text = _("New in the scene: {names}").format(names=names) + notes
+        rows = [(check.name, check.value, check.verdict, check.advice) for check in result.checks]
+        for name, value in result.metrics.items():
+            rows.append((name, f"{value:.6g}" if isinstance(value, float) else str(value), "", ""))
+        self._fillTable(rows)
+        volume = next((n for n in nodes if n.IsA("vtkMRMLVolumeNode")), None)
+        if volume is not None:
+            slicer.util.setSliceViewerLayers(background=volume)
+
+    def _fillTable(self, rows: list[tuple[str, ...]]) -> None:
+        import qt
+
+        table = self.ui.resultsTable
+        table.setRowCount(len(rows))
+        for row, texts in enumerate(rows):
+            for column, text in enumerate(texts):
+                table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()

@@ -1,0 +1,105 @@
+"""Parameter nodes made from the operations' definitions, so that no range or default is written twice.
+
+Each operation becomes a pack named like it (``window.level``); a vector parameter becomes one number per axis
+(``resample.spacingI``); each further input of an operation becomes a node reference (``resampleLabels``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import slicer
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper, parameterPack
+
+from .operation import InputSlot, Operation, create, find
+from .parameters import Parameter
+
+_AXES = "IJK"
+
+
+def members(parameter: Parameter) -> tuple[str, ...]:
+    """Names of the pack members that hold a parameter: itself, or one per axis of a vector."""
+    if parameter.kind != "vector":
+        return (parameter.name,)
+    return tuple(parameter.name + axis for axis in _AXES[: parameter.length])
+
+
+def inputMember(spec: Operation, slot: InputSlot) -> str:
+    """Name of the node reference for a further input, for example ``resampleLabels``."""
+    return spec.name + slot.name[:1].upper() + slot.name[1:]
+
+
+def parameterNodeClass(name: str, operationIds: Iterable[str], recipes: Iterable[str]) -> type:
+    """The parameter node class of a module's panel.
+
+    Parameters
+    ----------
+    name : of the class.
+    operationIds : the operations that the panel offers.
+    recipes : names of the recipes that it offers; the first is the default.
+    """
+    recipes = list(recipes)
+    annotations: dict[str, Any] = {
+        "inputVolume": slicer.vtkMRMLScalarVolumeNode,
+        "outputVolume": slicer.vtkMRMLScalarVolumeNode,
+        "outputSegmentation": slicer.vtkMRMLSegmentationNode,
+        "recipe": Annotated[str, Choice(recipes)],
+    }
+    defaults: dict[str, Any] = {"recipe": recipes[0]}
+    for spec in map(find, operationIds):
+        if spec.parameters:
+            annotations[spec.name] = _pack(spec)
+        for slot in spec.inputs[1:]:
+            annotations[inputMember(spec, slot)] = slicer.vtkMRMLSegmentationNode
+    return parameterNodeWrapper(
+        type(name, (), {"__annotations__": annotations, "__module__": __name__, **defaults})
+    )
+
+
+def operationFrom(parameterNode: Any, spec: Operation) -> Any:
+    """The operation with the parameters that the node holds.
+
+    Raises
+    ------
+    ParameterError
+        when the values do not fit together.
+    """
+    values = {}
+    for parameter in spec.parameters:
+        pack = getattr(parameterNode, spec.name)
+        parts = tuple(getattr(pack, member) for member in members(parameter))
+        values[parameter.name] = parts if parameter.kind == "vector" else parts[0]
+    return create(spec.id, **values)
+
+
+def setParameters(parameterNode: Any, spec: Operation, values: dict[str, Any]) -> None:
+    """Write parameter values of one operation into the node, as one change."""
+    with slicer.util.NodeModify(parameterNode.parameterNode):
+        for name, value in values.items():
+            parameter = spec.parameter(name)
+            names = members(parameter)
+            parts = parameter.clean(value, spec.id) if parameter.kind == "vector" else (value,)
+            for member, part in zip(names, parts, strict=True):
+                parameterNode.setValue(f"{spec.name}.{member}", part)
+
+
+def _pack(spec: Operation) -> type:
+    annotations, defaults = {}, {}
+    for parameter in spec.parameters:
+        values = parameter.default if parameter.kind == "vector" else (parameter.default,)
+        for member, value in zip(members(parameter), values, strict=True):
+            annotations[member] = _annotation(parameter)
+            defaults[member] = value
+    return parameterPack(
+        type(spec.cls.__name__, (), {"__annotations__": annotations, "__module__": __name__, **defaults})
+    )
+
+
+def _annotation(parameter: Parameter) -> Any:
+    if parameter.kind == "choice":
+        return Annotated[str, Choice(list(parameter.choices))]
+    plain = {"bool": bool, "int": int, "float": float, "text": str, "vector": float}[parameter.kind]
+    if parameter.span is None:
+        return plain
+    return Annotated[plain, WithinRange(plain(parameter.span.low), plain(parameter.span.high))]
