@@ -32,8 +32,8 @@ class MedPrepCT(ScriptedLoadableModule):
         self.parent.dependencies = ["MedPrepCommon"]
         self.parent.contributors = ["MedPrep contributors"]
         self.parent.helpText = _(
-            "Prepares CT volumes for deep learning: checks Hounsfield units, segments lungs and metal, clips, "
-            "windows, resamples and normalizes, and records what it did. Not for diagnosis."
+            "Prepares CT volumes for deep learning: checks Hounsfield units, segments lungs and metal, "
+            "clips, windows, resamples and normalizes, and records what it did. Not for diagnosis."
         )
         self.parent.acknowledgementText = _("Methods and references are listed with each result.")
         sampledata.register()

@@ -3,7 +3,7 @@
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from MedPrepCommonLib import moduletest, sampledata
+from MedPrepCommonLib import moduletest
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
 from MedPrepCommonLib.panel import MedPrepWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
