@@ -1,0 +1,94 @@
+"""Limit Hounsfield units to the range that matters, and say what share of the image that cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+
+from MedPrepCommonLib import blocks
+from MedPrepCommonLib.errors import ParameterError
+from MedPrepCommonLib.i18n import _
+from MedPrepCommonLib.job import Job
+from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
+from MedPrepCommonLib.result import Result, Table
+from MedPrepCommonLib.volume import Volume
+
+from .hounsfield import find_padding, hu_notes
+
+_SPAN = Span(-4096, 32767, 10, 1)
+_TASK = "usual range for the task"
+
+
+@operation(
+    "ct.clip",
+    title=_("Clip"),
+    console="clip",
+    modality="CT",
+    outputs=("image", "clipped"),
+    cite=("Setio et al. 2017, Medical Image Analysis 42:1-13 (LUNA16), doi:10.1016/j.media.2017.06.015",),
+)
+class Clip:
+    """Limit Hounsfield units to a range.
+
+    Voxels outside the scanner's field of view (padding, see ``ct.check``) are counted apart from air that is clipped.
+    An integer image stays integer: a fractional bound is rounded half up.
+    """
+
+    low: Annotated[
+        float, _SPAN, Unit("HU"), Help(_("Everything less dense becomes this value; air is -1000"))
+    ] = -1200.0
+    high: Annotated[
+        float,
+        _SPAN,
+        Unit("HU"),
+        Help(_("Everything denser becomes this value; cortical bone is 1000 to 2000")),
+    ] = 600.0
+
+    presets = {
+        "softTissue": Preset(_("Soft tissue"), _TASK, low=-200, high=400),
+        "wholeBody": Preset(_("Whole body"), _TASK, low=-1000, high=1000),
+        "bone": Preset(_("Bone"), _TASK, low=-200, high=3000),
+        "lungNodule": Preset(_("Lung nodule (LUNA16)"), "Setio et al. 2017 (LUNA16)", low=-1200, high=600),
+        "lung": Preset(_("Lung"), _TASK, low=-1500, high=600),
+    }
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ParameterError(
+                _("ct.clip goes from {low:g} to {high:g} HU.").format(low=self.low, high=self.high),
+                _("Expected low below high."),
+                _("Swap the two."),
+            )
+
+    def __call__(self, image: Volume, job: Job) -> Result:
+        mapped = blocks.clip(image.array, self.low, self.high, count=True, job=job.part(0.0, 0.8))
+        total = image.array.size
+        padding = find_padding(image.array)
+        padded = int(np.count_nonzero(image.array == padding)) if padding is not None else 0
+        clipped_padding = padded if padding is not None and padding < self.low else 0
+        below = mapped.below - clipped_padding
+        rows = [
+            (_("below"), f"< {self.low:g}", below, 100 * below / total),
+            (_("above"), f"> {self.high:g}", mapped.above, 100 * mapped.above / total),
+            (
+                _("padding"),
+                "-" if padding is None else f"= {padding}",
+                clipped_padding,
+                100 * clipped_padding / total,
+            ),
+        ]
+        table = Table(_("Clipped voxels"), ("range", "values (HU)", "voxels", "share (%)"), tuple(rows))
+        middle, width = (self.low + self.high) / 2, self.high - self.low
+        return Result(
+            images={
+                "image": image.with_array(mapped.array, name="", display=image.display or (middle, width))
+            },
+            tables={"clipped": table},
+            metrics={
+                "below": below / total,
+                "above": mapped.above / total,
+                "padding": clipped_padding / total,
+            },
+            notes=hu_notes(image),
+        )

@@ -1,0 +1,5 @@
+"""The operations for any modality; importing this registers them."""
+
+from . import normalize
+
+__all__ = ["normalize"]
