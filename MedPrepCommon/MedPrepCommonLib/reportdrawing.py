@@ -148,7 +148,7 @@ def _ink(rgb: np.ndarray, strokes: list[list[tuple[float, float]]], thickness: f
 
 
 def png(rgb: np.ndarray) -> bytes:
-    """A PNG of (rows, columns, 3) values in [0, 1]; grey-only pictures are stored as grey. The same in, the same out."""
+    """A PNG of (rows, columns, 3) values in [0, 1]; stored as grey when it is. The same in, the same out."""
     pixels = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
     is_gray = bool((pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 1] == pixels[:, :, 2]).all())
     if is_gray:

@@ -184,7 +184,7 @@ def sample_labels(labels: LabelVolume, cut: Cut) -> np.ndarray:
 
 
 def _indices(volume: Volume, cut: Cut, fine: int) -> tuple[np.ndarray, np.ndarray]:
-    """(3, rows, columns) array indices (k, j, i) of `fine` x `fine` points per pixel, and which lie outside."""
+    """(3, rows, columns) indices (k, j, i) of `fine` x `fine` points per pixel, and which lie outside."""
     rows, columns = cut.size
     down = ((np.arange(rows * fine) + 0.5) / fine - 0.5) * cut.pixel
     right = ((np.arange(columns * fine) + 0.5) / fine - 0.5) * cut.pixel

@@ -1,0 +1,219 @@
+"""The report's evidence, taken while the images are at hand: slice pictures, histograms, statistics.
+
+Pictures show the input, every image result and every label map (outlined on the input) along the same patient
+planes. Everything is plain data and PNG bytes, so that a report can be made again without the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import reportdrawing, reportslices
+from .i18n import _
+from .job import Job
+from .result import Curve, Figure, Result
+from .volume import LabelVolume, Volume
+
+# What a CT is shown with when nothing says better: soft tissue, DICOM viewers' usual default.
+_CT_WINDOW = (40.0, 400.0)
+# Voxels that a histogram and percentiles are taken from.
+_SAMPLE = 2_000_000
+_BINS = 256
+
+
+def rows(
+    inputs: Mapping[str, Volume], result: Result, steps: list[dict[str, Any]], job: Job
+) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    """Picture rows: what the report says about each (title, note, legend, cells) with one PNG per cell.
+
+    Parameters
+    ----------
+    inputs : the recipe's inputs by name; the first image is the "before".
+    result : what the recipe made.
+    steps : the record's steps: the first window or clip among them is how the input is shown.
+    """
+    frame = next((v for v in inputs.values() if not isinstance(v, LabelVolume)), None)
+    if frame is None:
+        return
+    turn = reportslices.straightening(frame)
+    images = {name: _turned(volume, turn) for name, volume in result.images.items()}
+    labels = {name: _turned(volume, turn) for name, volume in result.labels.items()}
+    before = {name: _turned(volume, turn) for name, volume in inputs.items()}
+    frame = _turned(frame, turn)
+    point = _point(frame, labels)
+    window = display_of(frame, steps)
+    plan: list[tuple[str, str, Volume, tuple[float, float], LabelVolume | None]] = []
+    for name, volume in before.items():
+        if isinstance(volume, LabelVolume):
+            plan.append((_("Before: {name} on the input").format(name=name), name, frame, window, volume))
+        else:
+            own = window if volume is frame else display_of(volume, steps)
+            plan.append((_("Before: {name}, as it came").format(name=name), name, volume, own, None))
+    for name, volume in images.items():
+        plan.append((_("After: {name}").format(name=name), name, volume, display_of(volume, []), None))
+    for name, volume in labels.items():
+        plan.append(
+            (_("Labels: {name}, outlined on the input").format(name=name), name, frame, window, volume)
+        )
+    for n, (title, name, volume, shown, overlay) in enumerate(plan):
+        job.report(n / len(plan), _("Pictures"))
+        own = reportslices.middle_of_labels(overlay) if overlay is not None else None
+        if overlay is not None and own is None:
+            continue
+        yield _row(
+            title, name, volume, shown, overlay, reportslices.cuts(frame, point if own is None else own)
+        )
+
+
+def _row(
+    title: str,
+    name: str,
+    volume: Volume,
+    window: tuple[float, float],
+    overlay: LabelVolume | None,
+    cuts: tuple[reportslices.Cut, ...],
+) -> tuple[dict[str, Any], list[bytes]]:
+    low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
+    colors = {s.value: s.color for s in overlay.segments} if overlay is not None else {}
+    if overlay is not None and not colors:
+        colors = {int(v): _color(n) for n, v in enumerate(np.unique(overlay.array)[1:])}
+    cells, pictures = [], []
+    for cut in cuts:
+        rgb = reportdrawing.gray(reportslices.sample(volume, cut), low, high)
+        if overlay is not None:
+            reportdrawing.outline(rgb, reportslices.sample_labels(overlay, cut), colors)
+        reportdrawing.annotate(rgb, cut)
+        bar = reportdrawing.scale_bar(cut)
+        where = f"{'RAS'[cut.plane.across]} = {cut.position:.1f} mm"
+        cells.append(
+            {
+                "name": name,
+                "plane": cut.plane.name,
+                "position": where,
+                "scaleBar": bar,
+                "size": [cut.size[1], cut.size[0]],
+                "alt": _alt(title, cut),
+            }
+        )
+        pictures.append(reportdrawing.png(rgb))
+    named = {s.value: s.name for s in overlay.segments} if overlay is not None else {}
+    legend = [
+        {"name": named.get(v, _("label {value}").format(value=v)), "color": _hex(c)}
+        for v, c in colors.items()
+    ]
+    note = "" if volume.array.dtype == np.uint8 and volume.components > 1 else _shown(low, high, volume)
+    return {"title": title, "note": note, "legend": legend, "cells": cells}, pictures
+
+
+def _alt(title: str, cut: reportslices.Cut) -> str:
+    left, right, top, bottom = cut.plane.letters
+    return _(
+        "{title}. {plane} slice; left edge {left}, right edge {right}, top {top}, bottom {bottom}."
+    ).format(title=title, plane=cut.plane.name.capitalize(), left=left, right=right, top=top, bottom=bottom)
+
+
+def _shown(low: float, high: float, volume: Volume) -> str:
+    unit = " HU" if is_hounsfield(volume) else ""
+    text = _("black {low}, white {high}").format(low=f"{low:g}{unit}", high=f"{high:g}{unit}")
+    if volume.components > 1:
+        names = volume.info.get("channelNames") or range(1, volume.components + 1)
+        colors = (_("red"), _("green"), _("blue"), _("not shown"))
+        text += "; " + ", ".join(f"{c}: {n}" for c, n in zip(colors, names, strict=False))
+    return text
+
+
+def display_of(volume: Volume, steps: list[dict[str, Any]]) -> tuple[float, float]:
+    """(level, width) to show an image with: the first window or clip, its own, CT's, or its range."""
+    if volume.array.dtype == np.uint8:
+        return 127.5, 255.0
+    for step in steps:
+        values = step["parameters"]
+        if {"level", "width"} <= values.keys():
+            return float(values["level"]), float(values["width"])
+        if step["operation"].endswith("clip") and {"low", "high"} <= values.keys():
+            low, high = float(values["low"]), float(values["high"])
+            return (low + high) / 2, high - low
+    if volume.display is not None:
+        return volume.display
+    if is_hounsfield(volume):
+        return _CT_WINDOW
+    low, high = (float(v) for v in np.percentile(_some(volume), (0.5, 99.5)))
+    if high <= low:
+        low, high = low - 0.5, low + 0.5
+    return (low + high) / 2, high - low
+
+
+def is_hounsfield(volume: Volume) -> bool:
+    """Whether the values of a CT are still Hounsfield units: air is among them."""
+    return volume.modality == "CT" and volume.components == 1 and float(volume.array.min()) < -200
+
+
+def statistics(volume: Volume) -> dict[str, float | int]:
+    """Smallest, largest, mean, standard deviation and median of an image; voxel counts of labels."""
+    array = volume.array
+    if isinstance(volume, LabelVolume):
+        return {"labelled voxels": int(np.count_nonzero(array)), "voxels": int(array.size)}
+    low, high = array.min().item(), array.max().item()
+    mean = float(array.mean(dtype=np.float64))
+    # Slab by slab: a float64 copy of the whole image would need eight bytes per voxel.
+    squares = sum(float(np.square(slab - mean, dtype=np.float64).sum()) for slab in array)
+    spread = (squares / array.size) ** 0.5
+    return {"min": low, "max": high, "mean": mean, "std": spread, "median": float(np.median(_some(volume)))}
+
+
+def histogram(name: str, volume: Volume) -> Figure:
+    """Shares of voxels over their values, from about two million voxels spread over the image."""
+    values = _some(volume)
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind in "iu":
+        width = max(1.0, np.ceil((high - low + 1) / _BINS))
+        edges = low - 0.5 + width * np.arange(int(np.ceil((high - low + 1) / width)) + 1)
+    else:
+        edges = np.linspace(low, high if high > low else low + 1.0, _BINS + 1)
+    centres = tuple((edges[:-1] + edges[1:]) / 2)
+    curves = []
+    channels = [values] if volume.components == 1 else list(values.T)
+    names = volume.info.get("channelNames") or range(1, len(channels) + 1)
+    for channel, title in zip(channels, [name] if len(channels) == 1 else names, strict=False):
+        shares = 100.0 * np.histogram(channel, edges)[0] / channel.size
+        curves.append(Curve(str(title), centres, tuple(float(s) for s in shares)))
+    unit = _("value (HU)") if is_hounsfield(volume) else _("value")
+    return Figure(_("Histogram of {name}").format(name=name), unit, _("voxels (%)"), tuple(curves))
+
+
+def _some(volume: Volume) -> np.ndarray:
+    """About `_SAMPLE` voxels at equal distances in memory order: (n,) or (n, component)."""
+    array = volume.array
+    flat = array.reshape(-1) if array.ndim == 3 else array.reshape(-1, array.shape[3])
+    # An odd step that shares no factor with the row length would be ideal; odd is enough in practice.
+    step = max(1, len(flat) // _SAMPLE) | 1
+    return flat[::step]
+
+
+def _point(frame: Volume, labels: Mapping[str, LabelVolume]) -> np.ndarray:
+    """RAS point of the slices: the middle of the largest label map, or else of the body."""
+    largest, most = None, 0.0
+    for volume in labels.values():
+        size = float(np.count_nonzero(volume.array)) * volume.voxel_volume
+        if size > most:
+            largest, most = volume, size
+    found = reportslices.middle_of_labels(largest) if largest is not None else None
+    return reportslices.middle_of_image(frame) if found is None else found
+
+
+def _turned(volume: Volume, turn: np.ndarray) -> Volume:
+    return volume.with_array(volume.array, ijkToRAS=turn @ volume.ijkToRAS)
+
+
+def _color(n: int) -> tuple[float, float, float]:
+    """Distinct colours for labels without one (Okabe and Ito's set, safe for colour-blind readers)."""
+    palette = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+    code = palette[n % len(palette)]
+    return tuple(int(code[p : p + 2], 16) / 255 for p in (1, 3, 5))
+
+
+def _hex(color: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(255 * min(max(c, 0.0), 1.0)):02x}" for c in color)
