@@ -1,4 +1,4 @@
-"""Quality control of a CT before anything is computed from it: are these Hounsfield units, on a usable grid?"""
+"""Quality control of a CT before anything is computed from it: Hounsfield units, on a usable grid?"""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class CheckCT:
             ""
             if ok
             else _(
-                "Small nodules fade into neighbouring tissue in slices this thick. Use a thinner reconstruction of "
-                "the same scan if there is one; resampling cannot bring the detail back."
+                "Small nodules fade into neighbouring tissue in slices this thick. Use a thinner "
+                "reconstruction of the same scan if there is one; resampling cannot bring the detail back."
             ),
         )
 
@@ -113,7 +113,7 @@ def slice_thickness(image: Volume) -> tuple[float, str]:
 
 
 def slice_axis(image: Volume) -> int:
-    """0, 1 or 2 (i, j, k): the axis along which slices were stacked; the coarsest when it stands out, else k."""
+    """0, 1 or 2 (i, j, k): the axis along which slices are stacked: the coarsest if it stands out, else k."""
     spacing = image.spacing
     coarsest = int(np.argmax(spacing))
     return coarsest if spacing[coarsest] > 1.05 * sorted(spacing)[1] else 2
@@ -143,7 +143,8 @@ def _air(found: Histogram) -> Check:
             _("no air in the image"),
             limit,
             _(
-                "Without air the calibration cannot be checked; fine for an image cropped to soft tissue or clipped."
+                "Without air the calibration cannot be checked; fine for an image cropped or clipped to "
+                "soft tissue."
             ),
         )
     ok = abs(peak + 1000) <= 50
@@ -224,7 +225,8 @@ def _range_ends(found: Histogram, padding: int | None) -> list[Check]:
                     f"{found.count(high)} voxels = {high}",
                     "",
                     _(
-                        "The values end here: clipped, or the scanner's limit. Denser material is not told apart."
+                        "The values end here: clipped, or the scanner's limit. Denser material is not told "
+                        "apart."
                     ),
                 )
             )
@@ -270,7 +272,7 @@ def _spacing(image: Volume) -> Check:
 
 def _extent(image: Volume) -> Check:
     extent = [s * n for s, n in zip(image.spacing, image.shape[::-1], strict=True) if n > 1]
-    ok = _SMALLEST <= max(extent) and max(extent) <= _LARGEST
+    ok = _SMALLEST <= max(extent) <= _LARGEST
     return Check(
         _("Field of view"),
         "pass" if ok else "warn",
@@ -322,8 +324,8 @@ def _right_angles(image: Volume) -> Check:
         ""
         if ok
         else _(
-            "The gantry was tilted. Harden the transform that Slicer's DICOM reader offers for tilted acquisitions, or "
-            "resample to an orthogonal grid; other operations refuse this image."
+            "The gantry was tilted. Harden the transform that Slicer's DICOM reader offers for tilted "
+            "acquisitions, or resample to an orthogonal grid; other operations refuse this image."
         ),
     )
 
@@ -342,7 +344,8 @@ def _tilt(image: Volume) -> list[Check]:
             ""
             if ok
             else _(
-                "The scan was tilted but its grid is not: make sure that it was regularised, or shapes are skewed."
+                "The scan was tilted but its grid is not: make sure that it was regularised, or shapes are "
+                "skewed."
             ),
         )
     ]

@@ -31,8 +31,8 @@ _TASK = "usual range for the task"
 class Clip:
     """Limit Hounsfield units to a range.
 
-    Voxels outside the scanner's field of view (padding, see ``ct.check``) are counted apart from air that is clipped.
-    An integer image stays integer: a fractional bound is rounded half up.
+    Voxels outside the scanner's field of view (padding, see ``ct.check``) are counted apart from air that is
+    clipped. An integer image stays integer: a fractional bound is rounded half up.
     """
 
     low: Annotated[

@@ -1,8 +1,8 @@
 """Hounsfield units: what the values of an image are, and which value pads it outside the field of view.
 
-CT numbers have fixed points (air -1000, water 0), so a histogram tells HU from raw stored values (air near 0,
-water near 1000 or 1024), from 8-bit or windowed images and from MRI. Every judgement here comes from a sample of
-about a million voxels, so it costs milliseconds on any scan; :func:`histogram` counts all of them.
+CT numbers have fixed points (air -1000, water 0), so a histogram tells HU from raw stored values (air near
+0, water near 1000 or 1024), from 8-bit or windowed images and from MRI. Judging takes a sample of about a
+million voxels, so it costs milliseconds on any scan; :func:`histogram` counts all of them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Histogram:
         return Histogram(counts, self.low, self.minimum, self.maximum)
 
     def peak(self, low: float, high: float, width: int = 15) -> float | None:
-        """HU of the highest point of the smoothed histogram within [low, high], None when nothing is there."""
+        """HU of the highest point of the smoothed histogram in [low, high]; None when nothing is there."""
         inside = self.between(low, high).astype(np.float64)
         if not inside.sum():
             return None
@@ -119,9 +119,9 @@ def sample(array: np.ndarray) -> np.ndarray:
 def find_padding(array: np.ndarray, found: Histogram | None = None) -> int | None:
     """The constant value outside the field of view, or None.
 
-    A value pads the image when very many voxels have exactly it (a spike beside its neighbours), when they lie
-    together (their neighbours have it too) and reach the image's border, and when it is not the air itself: values
-    in the range of air count only if the measured air shows as well.
+    A value pads the image when very many voxels have exactly it (a spike beside its neighbours), when they
+    lie together (their neighbours have it too) and reach the image's border, and when it is not the air
+    itself: values in the range of air count only if the measured air shows as well.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def _raw_offset(found: Histogram) -> int:
     if tissue < 0.02 or tissue / 351 < 4 * valley or tissue / 351 < 4 * beyond:
         return 0
     peak = found.peak(850, 1200)
-    # Unenhanced soft tissue peaks at 20 to 70 HU, fat at -100; both offsets differ by 24 only, so air decides.
+    # The two usual offsets differ by 24 only, less than tissues do; air tells them apart where it shows.
     air = found.peak(0, 120)
     if air is not None and found.share(0, 120) > 0.02:
         return -1000 if air < 12 else -1024

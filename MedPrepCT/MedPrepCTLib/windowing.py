@@ -1,7 +1,8 @@
 """Display windows: a range of Hounsfield units mapped to grey levels, as DICOM defines it.
 
 DICOM PS3.3 C.11.2.1.2.1 (LINEAR) maps [c - w/2, c + w/2 - 1] and C.11.2.1.3.2 (LINEAR_EXACT) maps
-[c - w/2, c + w/2] to the full output range. Whole grey levels are rounded half up, ``floor(y + 0.5)``, never truncated.
+[c - w/2, c + w/2] to the full output range. Whole grey levels are rounded half up, ``floor(y + 0.5)``, never
+truncated.
 """
 
 from __future__ import annotations
@@ -109,11 +110,7 @@ class MultiWindow:
 
     windows: Annotated[
         str,
-        Help(
-            _(
-                "1 to 4 windows, comma separated: preset names or LEVEL/WIDTH, as in lung, mediastinum, 300/2000"
-            )
-        ),
+        Help(_("1 to 4 windows, comma separated: preset names or LEVEL/WIDTH, as in lung, bone, 50/350")),
     ] = "lung, mediastinum, bone"
     function: Annotated[
         _Function,

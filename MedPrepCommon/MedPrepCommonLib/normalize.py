@@ -42,9 +42,7 @@ class Normalize:
     statistics: Annotated[
         Literal["image", "given"],
         Help(
-            _(
-                "zscore: measure mean and deviation in this image (in the mask, if there is one), or use given ones"
-            )
+            _("zscore: measure mean and deviation in this image (within the mask, if any), or use given ones")
         ),
     ] = "image"
     mean: Annotated[float, _ANY, Help(_("zscore with given statistics: mean of the training data"))] = 0.0

@@ -1,5 +1,5 @@
 """The operations for any modality; importing this registers them."""
 
-from . import normalize
+from . import normalize, resample
 
-__all__ = ["normalize"]
+__all__ = ["normalize", "resample"]
