@@ -1,4 +1,4 @@
-"""What every test shares: module folders on ``sys.path``, real images, Qt without a display, hypothesis settings.
+"""What every test shares: module folders on ``sys.path``, real images, displayless Qt, hypothesis settings.
 
 The suite runs against the source tree, or against an installed tree when ``MEDPREP_MODULE_DIRS`` names its
 module folders (separated like ``PATH``). ``test_packaging.py`` uses that to run it on what CMake installs.
@@ -21,7 +21,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 def module_folders() -> list[Path]:
-    """What Slicer lists as additional module paths: the installed folders when named, else the source folders."""
+    """What Slicer calls additional module paths: the installed folders when named, else the source folders."""
     named = os.environ.get("MEDPREP_MODULE_DIRS", "")
     if named:
         folders = [Path(entry).resolve() for entry in named.split(os.pathsep) if entry]
