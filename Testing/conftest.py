@@ -21,7 +21,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 def module_folders() -> list[Path]:
-    """What Slicer calls additional module paths: the installed folders when named, else the source folders."""
+    """What Slicer calls additional module paths: the installed ones when named, else the source folders."""
     named = os.environ.get("MEDPREP_MODULE_DIRS", "")
     if named:
         folders = [Path(entry).resolve() for entry in named.split(os.pathsep) if entry]

@@ -167,7 +167,8 @@ class Environment:
 
     def _ask_python(self) -> list[str]:
         """[version, site-packages] in the interpreter's own words; an empty list when it does not run."""
-        code = "import sys, sysconfig\nprint('%d.%d' % sys.version_info[:2])\nprint(sysconfig.get_path('purelib'))"
+        code = "import sys, sysconfig; print('%d.%d' % sys.version_info[:2]); "
+        code += "print(sysconfig.get_path('purelib'))"
         status, output = run_quietly([self.python, "-I", "-c", code])
         return output.splitlines() if status == 0 else []
 
