@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from . import provenance
-from .errors import MedPrepError, RecipeError
+from .errors import MedPrepError, ParameterError, RecipeError
 from .i18n import _
-from .operation import PACKAGES, create, find, settings
+from .operation import PACKAGES, Operation, create, find, settings
 from .parameters import nearest
 
 SCHEMA = "medprep-recipe"
@@ -96,7 +96,8 @@ class Recipe:
     def with_settings(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with parameters changed, addressed as ``operation.parameter`` or ``step.parameter``.
 
-        ``ct.window.level`` changes every ct.window step; ``lungwindow.level`` the step with that id.
+        ``ct.window.level`` changes every ct.window step; ``lungwindow.level`` the step with that id;
+        ``ct.window.preset`` sets all values of a preset.
 
         Raises
         ------
@@ -104,6 +105,7 @@ class Recipe:
             when no step answers to the address, or the value does not fit.
         """
         steps = list(self.steps)
+        changed: dict[int, dict[str, Any]] = {}
         for address, value in changes.items():
             owner, _dot, name = address.rpartition(".")
             hits = [n for n, step in enumerate(steps) if owner in (step.id, step.op.operation.id)]
@@ -117,9 +119,22 @@ class Recipe:
                     nearest(owner, owners),
                 )
             for n in hits:
-                values = {**settings(steps[n].op), name: value}
-                steps[n] = replace(steps[n], op=create(steps[n].op.operation.id, **values))
+                changed.setdefault(n, {}).update(_setting(steps[n].op.operation, address, name, value))
+        for n, values in changed.items():
+            op = steps[n].op
+            # All at once: two values that only fit each other may both be new.
+            steps[n] = replace(steps[n], op=create(op.operation.id, **{**settings(op), **values}))
         return replace(self, steps=tuple(steps))
+
+
+def _setting(spec: Operation, address: str, name: str, value: Any) -> dict[str, Any]:
+    """The parameter values that one changed setting stands for; errors name its address."""
+    try:
+        if name == "preset" and isinstance(value, str):
+            return dict(spec.preset(value))
+        return {name: spec.parameter(name).clean(value, spec.id)}
+    except ParameterError as error:
+        raise ParameterError(f"{address}: {error.wrong}", error.expected, error.advice) from error
 
 
 def parse(record: Any, where: str = "recipe") -> Recipe:
