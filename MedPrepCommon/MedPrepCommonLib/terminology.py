@@ -1,0 +1,45 @@
+"""Terminology of segments in Slicer's one-line form.
+
+It is ``context~category~type~modifier~region context~region~region modifier``.
+Each coded entry is ``scheme^value^meaning`` (DICOM PS3.16 context groups; SNOMED CT mostly).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .volume import Segment
+
+Code = tuple[str, str, str]
+
+CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
+REGION_CONTEXT = "Anatomic codes - DICOM master list"
+# What Slicer itself gives a segment that nobody described.
+TISSUE: Code = ("SCT", "85756007", "Tissue")
+
+
+def terminology_entry(segment: Segment) -> str:
+    """Slicer's one-line form of a segment's category, type and modifier."""
+    parts = [_text(code) for code in (segment.category, segment.code, segment.modifier)]
+    return "~".join([CONTEXT, *parts, REGION_CONTEXT, _text(None), _text(None)])
+
+
+def segment_from_entry(value: int, name: str, entry: str, color: Sequence[float]) -> Segment:
+    """A segment from Slicer's one-line form; an empty or broken entry counts as unspecified tissue."""
+    parts = entry.split("~")
+    category = _code(parts[1]) if len(parts) > 1 else None
+    code = _code(parts[2]) if len(parts) > 2 else None
+    modifier = _code(parts[3]) if len(parts) > 3 else None
+    return Segment(
+        value, name, category or TISSUE, code or TISSUE, modifier, tuple(float(c) for c in color[:3])
+    )
+
+
+def _text(code: Code | None) -> str:
+    # ~ and ^ separate the parts, so they cannot be part of one.
+    return "^".join(str(part).replace("~", "-").replace("^", "-") for part in code or ("", "", ""))
+
+
+def _code(text: str) -> Code | None:
+    parts = text.split("^")
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 and any(parts) else None
