@@ -36,11 +36,12 @@ def versions() -> dict[str, str]:
 def digest(volume: Volume) -> str:
     """SHA-256 of a volume's type, shape, geometry and values."""
     hasher = hashlib.sha256()
-    header = [volume.array.dtype.newbyteorder("<").str, list(volume.array.shape)]
+    little = volume.array.dtype.newbyteorder("<")
+    header = [little.str, list(volume.array.shape)]
     hasher.update(json.dumps(header).encode())
     # Adding 0.0 turns -0.0 into 0.0, which is the same place.
     hasher.update((np.round(volume.ijkToRAS, 9) + 0.0).astype("<f8").tobytes())
-    hasher.update(np.ascontiguousarray(volume.array).view(np.uint8).data)
+    hasher.update(np.ascontiguousarray(volume.array, little).view(np.uint8).data)
     return f"sha256:{hasher.hexdigest()}"
 
 
