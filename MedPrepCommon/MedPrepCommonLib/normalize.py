@@ -69,6 +69,12 @@ class Normalize:
             high=400,
             range="[0, 1]",
         ),
+        "bone": Preset(
+            _("Bone, -200 to 3000 HU to [0, 1]"), "", method="minmax", low=-200, high=3000, range="[0, 1]"
+        ),
+        "brain": Preset(
+            _("Brain, 0 to 80 HU to [0, 1]"), "", method="minmax", low=0, high=80, range="[0, 1]"
+        ),
         "zscore": Preset(
             _("Zero mean, unit deviation of this image"), "", method="zscore", statistics="image"
         ),

@@ -1,0 +1,57 @@
+"""Local contrast by CLAHE, slice by slice, with more than 8 bits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+
+from MedPrepCommonLib.i18n import _
+from MedPrepCommonLib.job import Job
+from MedPrepCommonLib.operation import Help, Preset, Span, operation
+from MedPrepCommonLib.orientation import orientation
+from MedPrepCommonLib.result import Result
+from MedPrepCommonLib.volume import Volume
+
+
+@operation(
+    "ct.clahe",
+    title=_("Local contrast (CLAHE)"),
+    console="clahe",
+    modality="CT",
+    outputs=("image",),
+    cite=("Zuiderveld 1994, Contrast limited adaptive histogram equalization, Graphics Gems IV:474-485",),
+)
+class Clahe:
+    """Raise local contrast in each axial slice, on a windowed image or on Hounsfield units.
+
+    The result is a picture: its values are no Hounsfield units any more. Window or clip first; on raw HU the
+    contrast is spread over air and bone too.
+    """
+
+    clipLimit: Annotated[
+        float, Span(1, 40, 0.5, 2), Help(_("How much contrast may grow: 1 hardly at all, 2 usual, 4 strong"))
+    ] = 2.0
+    tiles: Annotated[
+        int, Span(1, 64, 1, 0), Help(_("Tiles along each side of a slice; contrast is local to a tile"))
+    ] = 8
+    output: Annotated[
+        Literal["uint16", "float"], Help(_("uint16: 0 to 65535; float: 0 to 1. Both keep more than 8 bits"))
+    ] = "uint16"
+
+    presets = {
+        "usual": Preset(_("Clip limit 2, 8 x 8 tiles"), "usual clinical setting", clipLimit=2, tiles=8),
+        "strong": Preset(_("Clip limit 4, 8 x 8 tiles"), "", clipLimit=4, tiles=8),
+    }
+
+    def __call__(self, image: Volume, job: Job) -> Result:
+        from MedPrepCommonLib.clahe import clahe_stack
+
+        axes = orientation(image)
+        top, dtype = (65535, np.uint16) if self.output == "uint16" else (1.0, np.float32)
+        slices = clahe_stack(
+            axes.view(image.array), clip_limit=self.clipLimit, tiles=self.tiles, dtype=dtype, job=job
+        )
+        array = np.ascontiguousarray(axes.undo(slices))
+        volume = image.with_array(array, name="", display=(top / 2, float(top)))
+        return Result(images={"image": volume})

@@ -1,0 +1,156 @@
+"""The lungs of a CT as segments with their volumes and densities, whatever way the scan is stored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+
+from MedPrepCommonLib import voxel_statistics
+from MedPrepCommonLib.errors import InputError
+from MedPrepCommonLib.i18n import _
+from MedPrepCommonLib.job import Job
+from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
+from MedPrepCommonLib.orientation import orientation
+from MedPrepCommonLib.result import Check, Result, Table
+from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
+
+from .hounsfield import require_hu
+
+_STRUCTURE = ("SCT", "123037004", "Anatomical Structure")
+_LUNG = ("SCT", "39607008", "Lung")
+_TRACHEA = ("SCT", "44567001", "Trachea")
+
+RIGHT_LUNG, LEFT_LUNG, AIRWAY = 1, 2, 3
+
+# Codes and colours of Slicer's general anatomy terminology (DICOM PS3.16 CID 7155, CID 244). It gives both
+# lungs one colour; the left one takes that of a lung lobe, so that the border between them shows.
+SEGMENTS = (
+    Segment(
+        RIGHT_LUNG,
+        "right lung",
+        _STRUCTURE,
+        _LUNG,
+        ("SCT", "24028007", "Right"),
+        (197 / 255, 165 / 255, 145 / 255),
+    ),
+    Segment(
+        LEFT_LUNG,
+        "left lung",
+        _STRUCTURE,
+        _LUNG,
+        ("SCT", "7771000", "Left"),
+        (172 / 255, 138 / 255, 115 / 255),
+    ),
+    Segment(AIRWAY, "airway", _STRUCTURE, _TRACHEA, None, (182 / 255, 228 / 255, 255 / 255)),
+)
+
+# A whole adult lung holds 1 to 4 litres; below this the lung is cut off, collapsed or missed.
+_SMALL_LUNG = 300.0  # ml
+
+
+@operation(
+    "ct.lungs",
+    title=_("Lungs"),
+    console="segmentLungs",
+    modality="CT",
+    outputs=("lungs", "volumes"),
+    cite=("Hu, Hoffman and Reinhardt 2001, IEEE Trans Med Imaging 20(6):490-498, doi:10.1109/42.929615",),
+)
+class Lungs:
+    """Segment the right lung, the left lung and the airway on Hounsfield units."""
+
+    threshold: Annotated[
+        float,
+        Span(-900, -200, 10, 0),
+        Unit("HU"),
+        Help(_("Less dense than this is air or lung; raise it for dense lungs (fibrosis, expiration)")),
+    ] = -500.0
+
+    presets = {
+        "inspiration": Preset(
+            _("Inspiration (usual)"), "Hu, Hoffman and Reinhardt 2001, -500 HU as usual since", threshold=-500
+        ),
+        "dense": Preset(_("Dense lungs: fibrosis, expiration"), "", threshold=-350),
+    }
+
+    def __call__(self, image: Volume, job: Job) -> Result:
+        from .lungs import segment_lungs
+
+        require_hu(image)
+        axes = orientation(image)
+        found = segment_lungs(
+            axes.view(image.array),
+            axes.reorder(image.spacing_kji),
+            threshold=self.threshold,
+            job=job.part(0.0, 0.9),
+        )
+        if not (found == RIGHT_LUNG).any() and not (found == LEFT_LUNG).any():
+            raise InputError(
+                _("No lung was found below {threshold:g} HU.").format(threshold=self.threshold),
+                _("Expected a CT of the chest, or a part of it with lung."),
+                _("Check the image and its orientation; raise the threshold for very dense lungs."),
+            )
+        labels = np.ascontiguousarray(axes.undo(found))
+        rows, metrics = [], {}
+        for n, segment in enumerate(SEGMENTS):
+            job.part(0.9, 1.0).report(n / len(SEGMENTS), segment.name)
+            mask = labels == segment.value
+            voxels = int(np.count_nonzero(mask))
+            volume = voxels * image.voxel_volume / 1000
+            word = segment.name.replace(" lung", "Lung")
+            metrics[f"{word}Volume"] = volume
+            if voxels:
+                stats = voxel_statistics.statistics(image.array, mask)
+                rows.append((segment.name, volume, stats.mean, stats.standardDeviation))
+                metrics[f"{word}Density"] = stats.mean
+        table = Table(
+            _("Lung volumes"), ("segment", "volume (ml)", "mean (HU)", "standard deviation (HU)"), tuple(rows)
+        )
+        lungs = LabelVolume(
+            labels, image.ijkToRAS, modality=image.modality, segments=SEGMENTS, history=image.history
+        )
+        return Result(
+            labels={"lungs": lungs},
+            tables={"volumes": table},
+            metrics=metrics,
+            checks=[*_sizes(metrics), _complete(found)],
+        )
+
+
+def _sizes(metrics: dict[str, float]) -> list[Check]:
+    checks = []
+    for side, name in (("right", _("Right lung")), ("left", _("Left lung"))):
+        volume = metrics[f"{side}LungVolume"]
+        ok = volume >= _SMALL_LUNG
+        checks.append(
+            Check(
+                name,
+                "pass" if ok else "warn",
+                f"{volume:.0f} ml",
+                f">= {_SMALL_LUNG:.0f} ml",
+                "" if ok else _("Small: look whether the lung is cut off, collapsed, removed or missed."),
+            )
+        )
+    return checks
+
+
+def _complete(found: np.ndarray) -> Check:
+    """Whether lung reaches the border of the scan; `found` in (superior, posterior, left) order."""
+    lung = (found == RIGHT_LUNG) | (found == LEFT_LUNG)
+    ends = {
+        _("bottom"): lung[0],
+        _("top"): lung[-1],
+        _("front"): lung[:, 0],
+        _("back"): lung[:, -1],
+        _("right side"): lung[:, :, 0],
+        _("left side"): lung[:, :, -1],
+    }
+    cut = [name for name, end in ends.items() if end.any()]
+    return Check(
+        _("Lungs complete"),
+        "warn" if cut else "pass",
+        _("cut off at the {places}").format(places=", ".join(cut)) if cut else _("inside the scan"),
+        "",
+        _("Volumes are those of the part that was scanned.") if cut else "",
+    )
