@@ -1,0 +1,30 @@
+# Checks what Slicer's packaging checks, installs the modules and the extension's description.
+
+foreach(fact HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  list(LENGTH EXTENSION_${fact} count)
+  if(NOT count EQUAL 1)
+    message(FATAL_ERROR "EXTENSION_${fact} must be one double-quoted string")
+  endif()
+endforeach()
+foreach(file README.md LICENSE.txt)
+  if(NOT EXISTS "${PROJECT_SOURCE_DIR}/${file}")
+    message(FATAL_ERROR "The extension has no ${file}")
+  endif()
+endforeach()
+
+set(_description "{}")
+foreach(fact HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  string(TOLOWER "${fact}" _key)
+  string(JSON _description SET "${_description}" "${_key}" "\"${EXTENSION_${fact}}\"")
+endforeach()
+file(WRITE "${CMAKE_BINARY_DIR}/${EXTENSION_NAME}.json" "${_description}\n")
+install(FILES "${CMAKE_BINARY_DIR}/${EXTENSION_NAME}.json" DESTINATION "${Slicer_SHARE_DIR}")
+install(DIRECTORY "${_scripted_modules_dir}/" DESTINATION "${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}"
+  PATTERN "__pycache__" EXCLUDE)
+
+set(CPACK_PACKAGE_NAME "${EXTENSION_NAME}")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${EXTENSION_DESCRIPTION}")
+set(CPACK_PACKAGE_DESCRIPTION_FILE "${PROJECT_SOURCE_DIR}/README.md")
+set(CPACK_RESOURCE_FILE_LICENSE "${PROJECT_SOURCE_DIR}/LICENSE.txt")
+set(CPACK_GENERATOR "TGZ")
+include(CPack)
