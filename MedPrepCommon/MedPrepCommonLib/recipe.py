@@ -8,6 +8,7 @@ result does not exist, as when no metal was found.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ VERSION = 1
 
 _RECIPE_KEYS = ("schema", "version", "name", "title", "description", "modality", "inputs", "steps", "outputs")
 _STEP_KEYS = ("id", "operation", "preset", "parameters", "inputs")
+# Names of inputs, steps and outputs: they become words of the command line, references and file names.
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _INPUT_KEYS = ("kind", "description", "optional")
 
 
@@ -172,6 +175,7 @@ def parse(record: Any, where: str = "recipe") -> Recipe:
         available |= {f"{step.id}.{output.rstrip('?')}" for output in _results(step)}
     outputs = _mapping(where, "outputs", record["outputs"])
     for name, reference in outputs.items():
+        _name(where, f"outputs.{name}", name)
         _reference(where, f"outputs.{name}", reference, available)
     texts = {
         key: _text(where, key, record.get(key, "")) for key in ("name", "title", "description", "modality")
@@ -258,6 +262,12 @@ def _text(where: str, path: str, value: Any) -> str:
     return value
 
 
+def _name(where: str, path: str, value: Any) -> str:
+    if not NAME.fullmatch(_text(where, path, value)):
+        _wrong(where, path, _("{value!r} is no name").format(value=value), _("letters, digits, - and _"))
+    return value
+
+
 def _mapping(where: str, path: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not value:
         _wrong(where, path, _("it is {value!r}").format(value=value), _("an object with at least one entry"))
@@ -266,6 +276,7 @@ def _mapping(where: str, path: str, value: Any) -> Mapping[str, Any]:
 
 def _input(where: str, name: str, body: Any) -> RecipeInput:
     path = f"inputs.{name}"
+    _name(where, path, name)
     if not isinstance(body, Mapping):
         _wrong(where, path, _("it is {value!r}").format(value=body), _("an object"))
     _keys(where, path, body, _INPUT_KEYS, ())
@@ -290,15 +301,22 @@ def _step(where: str, path: str, body: Any, available: set[str]) -> Step:
     parameters = body.get("parameters", {})
     if not isinstance(parameters, Mapping):
         _wrong(where, f"{path}.parameters", _("it is {value!r}").format(value=parameters), _("an object"))
+    preset = body.get("preset")
+    if preset is not None:
+        _text(where, f"{path}.preset", preset)
+    place = f"{path}.operation"
     try:
         spec = find(name)
-        if body.get("preset") is not None:
-            spec.preset(body["preset"])
+        place = f"{path}.preset"
+        if preset is not None:
+            spec.preset(preset)
         for key, value in parameters.items():
+            place = f"{path}.parameters.{key}"
             spec.parameter(key).clean(value, name)
-        op = create(name, body.get("preset"), **parameters)
+        place = path
+        op = create(name, preset, **parameters)
     except MedPrepError as error:
-        raise RecipeError(f"{where}: {path}: {error.wrong}", error.expected, error.advice) from error
+        raise RecipeError(f"{where}: {place}: {error.wrong}", error.expected, error.advice) from error
     slots = {slot.name: slot for slot in spec.inputs}
     inputs = {}
     for key, value in _mapping(where, f"{path}.inputs", body["inputs"]).items():
@@ -312,9 +330,9 @@ def _step(where: str, path: str, body: Any, available: set[str]) -> Step:
             _reference(where, place, reference, available)
         inputs[key] = references
     for slot in spec.inputs:
-        if slot.name not in inputs and not slot.optional:
+        if not inputs.get(slot.name) and not slot.optional:
             _wrong(where, f"{path}.inputs.{slot.name}", _("it is missing"))
-    return Step(_text(where, f"{path}.id", body.get("id", spec.name)), op, inputs)
+    return Step(_name(where, f"{path}.id", body.get("id", spec.name)), op, inputs)
 
 
 def _reference(where: str, path: str, reference: Any, available: set[str]) -> None:

@@ -120,7 +120,10 @@ def _gather(
 
 def _collect(total: Result, step: Step, result: Result) -> None:
     for kind in ("tables", "points", "figures"):
-        getattr(total, kind).update(getattr(result, kind))
+        known = getattr(total, kind)
+        for name, value in getattr(result, kind).items():
+            # Two steps of one operation make results of one name: the later one says which step it is from.
+            known[f"{step.id}.{name}" if name in known else name] = value
     total.metrics.update({f"{step.id}.{name}": value for name, value in result.metrics.items()})
     total.checks += result.checks
     total.notes += [note for note in result.notes if note not in total.notes]

@@ -11,10 +11,10 @@ from typing import Any
 
 from .operation import Operation, known
 from .parameters import Parameter
-from .recipe import SCHEMA, VERSION
+from .recipe import NAME, SCHEMA, VERSION
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_NAME = {"type": "string", "minLength": 1}
+_NAME = {"pattern": f"^{NAME.pattern}$"}
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -37,6 +37,7 @@ def recipe_schema() -> dict[str, Any]:
             "inputs": {
                 "type": "object",
                 "minProperties": 1,
+                "propertyNames": _NAME,
                 "additionalProperties": {"$ref": "#/$defs/input"},
             },
             "steps": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}},
@@ -44,6 +45,7 @@ def recipe_schema() -> dict[str, Any]:
                 "type": "object",
                 "description": "File and node name of each kept result, and the result it is.",
                 "minProperties": 1,
+                "propertyNames": _NAME,
                 "additionalProperties": {"$ref": "#/$defs/reference"},
             },
         },
@@ -68,7 +70,11 @@ def recipe_schema() -> dict[str, Any]:
                 "required": ["operation", "inputs"],
                 "additionalProperties": False,
                 "properties": {
-                    "id": {"type": "string", "description": "The operation's own name when left out."},
+                    "id": {
+                        "type": "string",
+                        **_NAME,
+                        "description": "The operation's own name when left out.",
+                    },
                     "operation": {"enum": list(operations)},
                     "preset": {"type": ["string", "null"]},
                     "parameters": {"type": "object"},
