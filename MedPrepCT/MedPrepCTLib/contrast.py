@@ -35,7 +35,7 @@ class Clahe:
     tiles: Annotated[
         int, Span(1, 64, 1, 0), Help(_("Tiles along each side of a slice; contrast is local to a tile"))
     ] = 8
-    output: Annotated[
+    outputType: Annotated[
         Literal["uint16", "float"], Help(_("uint16: 0 to 65535; float: 0 to 1. Both keep more than 8 bits"))
     ] = "uint16"
 
@@ -48,7 +48,7 @@ class Clahe:
         from MedPrepCommonLib.clahe import clahe_stack
 
         axes = orientation(image)
-        top, dtype = (65535, np.uint16) if self.output == "uint16" else (1.0, np.float32)
+        top, dtype = (65535, np.uint16) if self.outputType == "uint16" else (1.0, np.float32)
         slices = clahe_stack(
             axes.view(image.array), clip_limit=self.clipLimit, tiles=self.tiles, dtype=dtype, job=job
         )

@@ -85,15 +85,15 @@ class Window:
         _Function,
         Help(_("LINEAR is DICOM's default (its ramp is 1 HU narrower); LINEAR_EXACT spans the full width")),
     ] = "LINEAR"
-    output: Annotated[
+    outputType: Annotated[
         _Output, Help(_("uint8: whole grey levels 0 to 255; float: 0 to 1 without loss of steps"))
     ] = "uint8"
 
     presets = WINDOWS
 
     def __call__(self, image: Volume, job: Job) -> Result:
-        array = apply_window(image.array, self.level, self.width, self.function, self.output, job)
-        volume = image.with_array(array, name="", display=_display(self.output))
+        array = apply_window(image.array, self.level, self.width, self.function, self.outputType, job)
+        volume = image.with_array(array, name="", display=_display(self.outputType))
         return Result(images={"image": volume}, notes=hu_notes(image))
 
 
@@ -116,7 +116,7 @@ class MultiWindow:
         _Function,
         Help(_("LINEAR is DICOM's default (its ramp is 1 HU narrower); LINEAR_EXACT spans the full width")),
     ] = "LINEAR"
-    output: Annotated[
+    outputType: Annotated[
         _Output, Help(_("uint8: whole grey levels 0 to 255; float: 0 to 1 without loss of steps"))
     ] = "uint8"
 
@@ -151,7 +151,7 @@ class MultiWindow:
         result: np.ndarray | None = None
         for n, (name, level, width) in enumerate(channels):
             part = job.part(n / len(channels), (n + 1) / len(channels), name)
-            array = apply_window(image.array, level, width, self.function, self.output, part)
+            array = apply_window(image.array, level, width, self.function, self.outputType, part)
             if len(channels) == 1:
                 result = array
                 break
@@ -159,7 +159,7 @@ class MultiWindow:
                 result = np.empty((*image.shape, len(channels)), array.dtype)
             result[..., n] = array
         info = {**image.info, "channelNames": [name for name, _level, _width in channels]}
-        volume = image.with_array(result, name="", info=info, display=_display(self.output))
+        volume = image.with_array(result, name="", info=info, display=_display(self.outputType))
         return Result(images={"image": volume}, notes=hu_notes(image))
 
 

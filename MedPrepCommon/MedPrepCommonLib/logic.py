@@ -19,11 +19,11 @@ from . import engine, runner, sceneresults, scenesegments, scenevolumes
 from .errors import InputError
 from .i18n import _
 from .job import Job
-from .operation import Operation, create, find
+from .operation import RESERVED, Operation, create, find
 from .recipe import Recipe, load
 from .result import Result
 from .task import Task
-from .volume import Volume
+from .volume import LabelVolume, Volume
 
 
 class MedPrepLogic(ScriptedLoadableModuleLogic):
@@ -36,7 +36,8 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
         ----------
         op : an operation object.
         inputs : nodes by the operation's input names; a list where many are taken; None is left out.
-        output : node that the main result goes into, or None for new nodes.
+        output : node that the main result goes into, or None for new nodes; of a list, the first of the
+            result's kind (volume or segmentation) is taken.
 
         Raises
         ------
@@ -108,7 +109,7 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
                 _("Expected it to stay in the scene."),
                 _("Load it again and repeat."),
             )
-        nodes = sceneresults.placeResult(result, node, title, into=output)
+        nodes = sceneresults.placeResult(result, node, title, into=_destination(result, output))
         if len(nodes) == 1:
             return next(iter(nodes.values()))
         return namedtuple("Nodes", nodes)(**nodes)
@@ -136,7 +137,7 @@ def consoleMethod(operationId: str) -> Callable[..., Any]:
         return self.task(op, inputs, output).run(job)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    names = ["preset", "output", "job", *(slot.name for slot in others)]
+    names = [*RESERVED, *(slot.name for slot in others)]
     method.__name__ = method.__qualname__ = spec.console
     method.__doc__ = _help(spec)
     method.__signature__ = inspect.Signature(
@@ -161,6 +162,15 @@ def _help(spec: Operation) -> str:
     if spec.presets:
         lines += [f"preset : {' | '.join(spec.presets)}"]
     return "\n".join(lines)
+
+
+def _destination(result: Result, output: Any) -> Any:
+    """The node that the main result goes into."""
+    if not isinstance(output, (list, tuple)):
+        return output
+    main = next(iter(result.volumes().values()), None)
+    wanted = "vtkMRMLSegmentationNode" if isinstance(main, LabelVolume) else "vtkMRMLVolumeNode"
+    return next((node for node in output if main is not None and node.IsA(wanted)), None)
 
 
 def _read(slots: Any, inputs: Mapping[str, Any]) -> dict[str, Volume | tuple]:

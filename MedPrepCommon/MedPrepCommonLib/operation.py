@@ -35,6 +35,9 @@ from .volume import LabelVolume, Volume
 
 __all__ = ["Help", "Operation", "Preset", "Span", "Unit", "create", "find", "known", "operation", "settings"]
 
+# Keywords of every console method; an operation's parameter must not be called like one.
+RESERVED = ("preset", "output", "job")
+
 # Packages that register operations when their ``operations`` module is imported.
 PACKAGES = ("MedPrepCommonLib", "MedPrepCTLib", "MedPrepMRILib", "MedPrepXrayLib")
 
@@ -152,6 +155,9 @@ def operation(
             vectors,
             any_grid,
         )
+        clash = {p.name for p in spec.parameters} & {*RESERVED, *(slot.name for slot in spec.inputs)}
+        if clash:
+            raise TypeError(f"{id}: parameters may not be called {', '.join(sorted(clash))}")
         cls.operation = spec
         for name, preset in spec.presets.items():
             for key, value in preset.items():

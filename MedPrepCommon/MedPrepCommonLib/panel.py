@@ -61,8 +61,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.operations = {spec.name: spec for spec in map(find, self.operationIds)}
         for spec in self.operations.values():
             self._dress(spec)
-        self.ui.recipe_apply.connect("clicked(bool)", lambda *_args: self.onRecipe())
-        self.ui.recipe.connect("currentIndexChanged(int)", lambda *_args: self._describeRecipe())
+        if self._hasRecipes():
+            self.ui.recipe_apply.connect("clicked(bool)", lambda *_args: self.onRecipe())
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = self.logicClass()
         self._timer = qt.QTimer()
@@ -110,13 +110,14 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if parameterNode is not None:
             self._guiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
-            self._describeRecipe()
             self.onParametersModified()
 
     def onParametersModified(self, *_args: Any) -> None:
         """Bring presets, buttons and the input's summary up to date."""
         for spec in self.operations.values():
             self._showPreset(spec)
+        if self._hasRecipes():
+            self.ui.recipe_description.text = recipe.load(self._parameterNode.recipe).description
         self.updateButtons()
         self._summarise()
 
@@ -172,9 +173,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             op = create(spec.id, name)
             setParameters(self._parameterNode, spec, {p.name: getattr(op, p.name) for p in spec.parameters})
 
-    def _describeRecipe(self) -> None:
-        if self._parameterNode is not None:
-            self.ui.recipe_description.text = recipe.load(self._parameterNode.recipe).description
+    def _hasRecipes(self) -> bool:
+        return hasattr(self.ui, "recipe_apply")
 
     # ---- what can be done now, and why not
 
@@ -182,7 +182,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Enable each Apply button, or say beside it why it is not."""
         for spec in self.operations.values():
             self._setButton(f"{spec.name}", self._reasonAgainst(spec))
-        self._setButton("recipe", self._reasonAgainst(None))
+        if self._hasRecipes():
+            self._setButton("recipe", self._reasonAgainst(None))
 
     def _setButton(self, name: str, reason: str) -> None:
         button, label = getattr(self.ui, f"{name}_apply"), getattr(self.ui, f"{name}_reason")

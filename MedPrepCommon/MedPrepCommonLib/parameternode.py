@@ -37,16 +37,17 @@ def parameterNodeClass(name: str, operationIds: Iterable[str], recipes: Iterable
     ----------
     name : of the class.
     operationIds : the operations that the panel offers.
-    recipes : names of the recipes that it offers; the first is the default.
+    recipes : names of the recipes that it offers, if any; the first is the default.
     """
     recipes = list(recipes)
     annotations: dict[str, Any] = {
         "inputVolume": slicer.vtkMRMLScalarVolumeNode,
         "outputVolume": slicer.vtkMRMLScalarVolumeNode,
         "outputSegmentation": slicer.vtkMRMLSegmentationNode,
-        "recipe": Annotated[str, Choice(recipes)],
     }
-    defaults: dict[str, Any] = {"recipe": recipes[0]}
+    defaults: dict[str, Any] = {}
+    if recipes:
+        annotations["recipe"], defaults["recipe"] = Annotated[str, Choice(recipes)], recipes[0]
     for spec in map(find, operationIds):
         if spec.parameters:
             annotations[spec.name] = _pack(spec)
