@@ -67,3 +67,7 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real images are not here: no folder ../shared/data beside the repository")
     return folder
+
+
+# Scene and widget fixtures live in their own file.
+from fixtures_slicer import qtHost, slicerHost  # noqa: E402, F401

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -106,14 +107,16 @@ def saveScene(path: str | os.PathLike[str]) -> Path:
     target = Path(path).resolve()
     _checkName(target)
     if not target.parent.is_dir():
-        raise FileError(_("The folder of {path} does not exist.").format(path=path), "",
-                        _("Create the folder first."))
+        raise FileError(
+            _("The folder of {path} does not exist.").format(path=path), "", _("Create the folder first.")
+        )
     messages = slicer.vtkMRMLMessageCollection()
     folder = tempfile.mkdtemp(prefix=".medprep-", dir=target.parent)
     try:
         draft = os.path.join(folder, target.name)
         if not scene.WriteToMRB(draft, None, messages):
-            raise FileError(_("The scene cannot be saved as {path}.").format(path=path), "", _texts(messages))
+            wrong = _("The scene cannot be saved as {path}.").format(path=path)
+            raise FileError(wrong, advice=_culprits(messages))
         os.replace(draft, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -136,11 +139,14 @@ def loadScene(path: str | os.PathLike[str]) -> None:
     if not source.is_file():
         raise FileError(_("There is no file {path}.").format(path=path))
     if not _isBundle(source):
-        raise FileError(_("{path} is not a Slicer scene bundle.").format(path=path),
-                        _("Expected a ZIP archive with a .mrml file inside."))
+        raise FileError(
+            _("{path} is not a Slicer scene bundle.").format(path=path),
+            _("Expected a ZIP archive with a .mrml file inside."),
+        )
     messages = slicer.vtkMRMLMessageCollection()
     if not scene.ReadFromMRB(str(source), True, messages):
-        raise FileError(_("The scene in {path} cannot be loaded.").format(path=path), "", _texts(messages))
+        wrong = _("The scene in {path} cannot be loaded.").format(path=path)
+        raise FileError(wrong, advice=" ".join(_texts(messages)))
 
 
 def clear() -> None:
@@ -188,8 +194,10 @@ def _needScene() -> Any:
 
 def _checkName(path: Path) -> None:
     if path.suffix.lower() != ".mrb":
-        raise FileError(_("{path} is not the name of a scene bundle.").format(path=path.name),
-                        _("Expected a name that ends in .mrb."))
+        raise FileError(
+            _("{path} is not the name of a scene bundle.").format(path=path.name),
+            _("Expected a name that ends in .mrb."),
+        )
 
 
 def _isBundle(path: Path) -> bool:
@@ -199,5 +207,13 @@ def _isBundle(path: Path) -> bool:
         return any(name.endswith(".mrml") for name in bundle.namelist())
 
 
-def _texts(messages: Any) -> str:
-    return " ".join(messages.GetNthMessageText(n) for n in range(messages.GetNumberOfMessages()))
+def _culprits(messages: Any) -> str:
+    """The nodes that could not be stored; MRML names them as "name (node ID): reason"."""
+    names = re.findall(r"(?:^|(?<=\n))(.+) \(vtkMRML\w+\): ", "\n".join(_texts(messages)))
+    if not names:
+        return " ".join(_texts(messages))
+    return _("These nodes cannot be stored: {names}. Remove or convert them.").format(names=", ".join(names))
+
+
+def _texts(messages: Any) -> list[str]:
+    return [messages.GetNthMessageText(n) for n in range(messages.GetNumberOfMessages())]

@@ -30,7 +30,7 @@ class HeadlessApplication:
     applicationName = "Slicer"
 
     def __init__(self, host: Any) -> None:
-        self._host = host
+        self.host = host
         version = re.match(r"(\d+)\.(\d+)\.(\d+)", importlib.metadata.version("slicer-core"))
         self.majorVersion, self.minorVersion = (int(part) for part in version.groups()[:2])
         self.applicationVersion = f"{self.majorVersion}.{self.minorVersion}"
@@ -39,16 +39,16 @@ class HeadlessApplication:
         self.moduleManagerInstance = ModuleManager()
 
     def mrmlScene(self) -> Any:
-        return self._host.scene
+        return self.host.scene
 
     def applicationLogic(self) -> Any:
-        return self._host.applicationLogic
+        return self.host.applicationLogic
 
     def moduleManager(self) -> ModuleManager:
         return self.moduleManagerInstance
 
     def moduleLogic(self, name: str) -> Any:
-        return self._host.logics.get(name)
+        return self.host.logics.get(name)
 
     def layoutManager(self) -> None:
         """There are no views, as in a Slicer started with ``--no-main-window``."""
@@ -137,13 +137,31 @@ def install(host: Any) -> None:
         setattr(slicer.modules, name.lower(), ModuleEntry(name, logic))
         setattr(slicer.moduleNames, name, name)
     slicer.i18n = _module("slicer.i18n", tr=tr, translate=translate, getContext=getContext)
-    slicer.packaging = _module("slicer.packaging", pip_ensure=pip_ensure, pip_install=pip_install,
-                               pip_check=pip_check, load_requirements=load_requirements)
-    for name, members in (("ScriptedLoadableModule", bases.PUBLIC),
-                          ("parameterNodeWrapper", parameters.PUBLIC)):
+    slicer.packaging = _module(
+        "slicer.packaging",
+        pip_ensure=pip_ensure,
+        pip_install=pip_install,
+        pip_check=pip_check,
+        load_requirements=load_requirements,
+    )
+    for name, members in (
+        ("ScriptedLoadableModule", bases.PUBLIC),
+        ("parameterNodeWrapper", parameters.PUBLIC),
+    ):
         setattr(slicer, name, _module(f"slicer.{name}", __all__=list(members), **members))
+    useOwnUtil(True)
+
+
+def useOwnUtil(own: bool) -> None:
+    """Replace the functions of ``slicer.util`` that need Qt, or put slicer-core's own back."""
+    import slicer
+
     for name, function in UTIL.items():
-        setattr(slicer.util, name, function)
+        _slicerUtil.setdefault(name, getattr(slicer.util, name))
+        setattr(slicer.util, name, function if own else _slicerUtil[name])
+
+
+_slicerUtil: dict[str, Any] = {}
 
 
 def _module(name: str, **members: Any) -> types.ModuleType:
@@ -175,6 +193,7 @@ def addScriptedModule(path: Path) -> ModuleEntry:
 
 # --- slicer.i18n ---
 
+
 def tr(text: str) -> str:
     """``slicer.i18n.tr``: English stays English here."""
     return text
@@ -193,6 +212,7 @@ def getContext(sourceFile: str) -> str:
 
 
 # --- slicer.packaging ---
+
 
 def load_requirements(path: str | os.PathLike[str]) -> list[Any]:
     """The ``packaging.requirements.Requirement`` objects of a file; comments and pip options are skipped."""
@@ -225,7 +245,8 @@ def pip_install(requirements: Any, *args: Any, requester: str | None = None, **o
     names = _requirements(requirements)
     raise MissingPackageError(
         _("{requester} needs packages that are not installed: {names}.").format(
-            requester=requester or "MedPrep", names=", ".join(names)),
+            requester=requester or "MedPrep", names=", ".join(names)
+        ),
         _("Outside Slicer nothing is installed automatically."),
         _("Run: python -m pip install {names}").format(names=" ".join(f'"{name}"' for name in names)),
     )
@@ -259,10 +280,12 @@ def _missing(requirements: Any) -> list[str]:
 
 # --- slicer.util: the functions that would import Qt ---
 
+
 def _display(level: int) -> Callable[..., None]:
     def show(text: str, windowTitle: str | None = None, **options: Any) -> None:
         """Log the message: there is no window to show it in."""
         logging.log(level, text)
+
     return show
 
 
@@ -294,7 +317,11 @@ def waitCursor(show: bool = True) -> Iterator[None]:
 
 
 UTIL = {
-    "infoDisplay": _display(logging.INFO), "warningDisplay": _display(logging.WARNING),
-    "errorDisplay": _display(logging.ERROR), "delayDisplay": delayDisplay, "tempDirectory": tempDirectory,
-    "settingsValue": settingsValue, "WaitCursor": waitCursor,
+    "infoDisplay": _display(logging.INFO),
+    "warningDisplay": _display(logging.WARNING),
+    "errorDisplay": _display(logging.ERROR),
+    "delayDisplay": delayDisplay,
+    "tempDirectory": tempDirectory,
+    "settingsValue": settingsValue,
+    "WaitCursor": waitCursor,
 }

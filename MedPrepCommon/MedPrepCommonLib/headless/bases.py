@@ -55,8 +55,11 @@ class ScriptedLoadableModuleWidget:
         self.moduleName = type(self).__name__.removesuffix("Widget")
         if parent is None:
             name = self.moduleName
-            raise InputError(_("The panel of {name} cannot be shown without a window.").format(name=name), "",
-                             _("Use {name}Logic, or open the module in Slicer.").format(name=name))
+            raise InputError(
+                _("The panel of {name} cannot be shown without a window.").format(name=name),
+                "",
+                _("Use {name}Logic, or open the module in Slicer.").format(name=name),
+            )
         self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, slicer.util.toBool)
         self.parent = parent
         self.layout = parent.layout()
@@ -146,6 +149,12 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
             self.tearDown()
 
 
-PUBLIC = {cls.__name__: cls for cls in (
-    ScriptedLoadableModule, ScriptedLoadableModuleWidget, ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest)}
+PUBLIC = {
+    cls.__name__: cls
+    for cls in (
+        ScriptedLoadableModule,
+        ScriptedLoadableModuleWidget,
+        ScriptedLoadableModuleLogic,
+        ScriptedLoadableModuleTest,
+    )
+}

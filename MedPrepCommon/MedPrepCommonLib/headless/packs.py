@@ -158,6 +158,7 @@ def _afterDefaults(ownInit: Any) -> Any:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         _Pack.__init__(self)
         ownInit(self, *args, **kwargs)
+
     return __init__
 
 
@@ -231,6 +232,7 @@ def _observing(kind: type) -> type:
     """Subclass whose objects belong to a node: no new attributes, changes of members are saved."""
     found = vars(kind).get("_observingClass")
     if found is None:
+
         def refuseNew(self: Any, key: str, value: Any) -> None:
             if not hasattr(type(self), key):
                 raise AttributeError(f"'{kind.__name__}' has no attribute '{key}' and none can be added")

@@ -104,8 +104,9 @@ class _Wrapper:
 
     def __init__(self, parameterNode: Any, prefix: str | None = None) -> None:
         self.parameterNode = parameterNode
-        self._values = {name: _Value(info, parameterNode, prefix or "")
-                        for name, info in self.allParameters.items()}
+        self._values = {
+            name: _Value(info, parameterNode, prefix or "") for name, info in self.allParameters.items()
+        }
 
     def default(self, name: str) -> Default:
         checkName(self, name)
@@ -203,8 +204,9 @@ def _store(annotation: Any, owner: str) -> tuple[Store, list[Any]]:
 
 
 def _property(name: str) -> property:
-    return property(lambda self: self._values[name].read(),
-                    lambda self, value: self._values[name].write(value))
+    return property(
+        lambda self: self._values[name].read(), lambda self, value: self._values[name].write(value)
+    )
 
 
 def checkName(wrapper: Any, name: str) -> None:
@@ -232,10 +234,33 @@ def _binder() -> Any:
     return guiBinder
 
 
-PUBLIC = {item.__name__: item for item in (
-    parameterNodeWrapper, isParameterNodeWrapper, parameterPack, isParameterPack, nestedParameterNames,
-    FloatRange, Decimals, SingleStep, Default, splitAnnotations)}
-PUBLIC |= {name: getattr(validators, name) for name in (
-    "Validator", "NotNone", "IsInstance", "WithinRange", "Minimum", "Maximum", "Choice", "Exclude",
-    "RangeBounds")}
+PUBLIC = {
+    item.__name__: item
+    for item in (
+        parameterNodeWrapper,
+        isParameterNodeWrapper,
+        parameterPack,
+        isParameterPack,
+        nestedParameterNames,
+        FloatRange,
+        Decimals,
+        SingleStep,
+        Default,
+        splitAnnotations,
+    )
+}
+PUBLIC |= {
+    name: getattr(validators, name)
+    for name in (
+        "Validator",
+        "NotNone",
+        "IsInstance",
+        "WithinRange",
+        "Minimum",
+        "Maximum",
+        "Choice",
+        "Exclude",
+        "RangeBounds",
+    )
+}
 PUBLIC |= {"unannotatedType": plainType, "SlicerParameterNamePropertyName": "SlicerParameterName"}

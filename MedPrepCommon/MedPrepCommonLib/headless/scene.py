@@ -16,23 +16,36 @@ from typing import Any
 
 # Module name as in ``slicer.modules`` (lower case there) and its logic class, in the order Slicer needs.
 LOGIC_CLASSES = {
-    "Colors": "vtkSlicerColorLogic", "Units": "vtkSlicerUnitsLogic",
+    "Colors": "vtkSlicerColorLogic",
+    "Units": "vtkSlicerUnitsLogic",
     "Terminologies": "vtkSlicerTerminologiesModuleLogic",
-    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic", "Volumes": "vtkSlicerVolumesLogic",
-    "Segmentations": "vtkSlicerSegmentationsModuleLogic", "Markups": "vtkSlicerMarkupsLogic",
-    "Models": "vtkSlicerModelsLogic", "Transforms": "vtkSlicerTransformLogic",
-    "Tables": "vtkSlicerTablesLogic", "Texts": "vtkSlicerTextsLogic", "Plots": "vtkSlicerPlotsLogic",
-    "Sequences": "vtkSlicerSequencesLogic", "CropVolume": "vtkSlicerCropVolumeLogic",
-    "VolumeRendering": "vtkSlicerVolumeRenderingLogic", "SceneViews": "vtkSlicerSceneViewsModuleLogic",
+    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+    "Volumes": "vtkSlicerVolumesLogic",
+    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Models": "vtkSlicerModelsLogic",
+    "Transforms": "vtkSlicerTransformLogic",
+    "Tables": "vtkSlicerTablesLogic",
+    "Texts": "vtkSlicerTextsLogic",
+    "Plots": "vtkSlicerPlotsLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
+    "CropVolume": "vtkSlicerCropVolumeLogic",
+    "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
+    "SceneViews": "vtkSlicerSceneViewsModuleLogic",
 }
 
 # Subject hierarchy plugin that owns a node in Slicer; the first class that fits wins.
 PLUGINS = (
     ("vtkMRMLLabelMapVolumeNode", "LabelMaps"),
-    ("vtkMRMLDiffusionTensorVolumeNode", "DiffusionTensorVolumes"), ("vtkMRMLScalarVolumeNode", "Volumes"),
+    ("vtkMRMLDiffusionTensorVolumeNode", "DiffusionTensorVolumes"),
+    ("vtkMRMLScalarVolumeNode", "Volumes"),
     ("vtkMRMLSegmentationNode", "Segmentations"),
-    ("vtkMRMLMarkupsNode", "Markups"), ("vtkMRMLModelNode", "Models"), ("vtkMRMLTransformNode", "Transforms"),
-    ("vtkMRMLTableNode", "Tables"), ("vtkMRMLTextNode", "Texts"), ("vtkMRMLPlotChartNode", "Plots"),
+    ("vtkMRMLMarkupsNode", "Markups"),
+    ("vtkMRMLModelNode", "Models"),
+    ("vtkMRMLTransformNode", "Transforms"),
+    ("vtkMRMLTableNode", "Tables"),
+    ("vtkMRMLTextNode", "Texts"),
+    ("vtkMRMLPlotChartNode", "Plots"),
     ("vtkMRMLPlotSeriesNode", "Plots"),
 )
 
@@ -119,7 +132,7 @@ def quietVtk() -> Iterator[None]:
 def addColors(scene: Any) -> None:
     """Add the colour nodes that Slicer reads from files, under the same node IDs."""
     for name, anchors in COLOR_MAPS.items():
-        stops = [tuple(int(code[i:i + 2], 16) / 255 for i in (0, 2, 4)) for code in anchors.split()]
+        stops = [tuple(int(code[i : i + 2], 16) / 255 for i in (0, 2, 4)) for code in anchors.split()]
         colors = []
         for n in range(256):
             place = n / 255 * (len(stops) - 1)
@@ -128,8 +141,10 @@ def addColors(scene: Any) -> None:
             colors.append((*(a + (b - a) * (place - k) for a, b in zip(low, high, strict=True)), 1.0))
         _addColorNode(scene, name, colors)
     # Neighbouring labels get hues far apart (golden angle); label 0 is background.
-    labels = [colorsys.hsv_to_rgb(n * 0.618034 % 1, 0.55 + 0.3 * (n % 2), 0.95 - 0.2 * (n % 3 == 0))
-              for n in range(1, 256)]
+    labels = [
+        colorsys.hsv_to_rgb(n * 0.618034 % 1, 0.55 + 0.3 * (n % 2), 0.95 - 0.2 * (n % 3 == 0))
+        for n in range(1, 256)
+    ]
     _addColorNode(scene, "GenericColors", [(0.0, 0.0, 0.0, 0.0), *((*rgb, 1.0) for rgb in labels)])
 
 

@@ -21,8 +21,13 @@ from .validators import IsInstance, IsNone, NotNone, Validator, splitAnnotations
 class Store:
     """One type in a parameter node. This base keeps a value as the text of one parameter."""
 
-    def __init__(self, checks: Sequence[Validator] = (), default: Any = None,
-                 toText: Callable[[Any], str] = str, fromText: Callable[[str], Any] = str) -> None:
+    def __init__(
+        self,
+        checks: Sequence[Validator] = (),
+        default: Any = None,
+        toText: Callable[[Any], str] = str,
+        fromText: Callable[[str], Any] = str,
+    ) -> None:
         self.checks = list(checks)
         self._default, self._toText, self._fromText = default, toText, fromText
 
@@ -285,8 +290,12 @@ def _makeStore(kind: Any) -> Store:
     if kind is str:
         return Store([NotNone(), IsInstance(str)], "")
     if kind is bool:
-        return Store([NotNone(), IsInstance(bool)], False, lambda value: "True" if value else "False",
-                     lambda text: text == "True")
+        return Store(
+            [NotNone(), IsInstance(bool)],
+            False,
+            lambda value: "True" if value else "False",
+            lambda text: text == "True",
+        )
     if kind is type(None):
         return Store([IsNone()], None, lambda value: "True", lambda text: None)
     if origin in (typing.Union, types.UnionType):

@@ -115,8 +115,10 @@ class RangeBounds(Validator):
 
     def validate(self, value: Any) -> None:
         if not (self.minimum <= value.minimum and value.maximum <= self.maximum):
-            raise ValueError(f"Range must be within [{self.minimum}, {self.maximum}], is "
-                             f"[{value.minimum}, {value.maximum}]")
+            raise ValueError(
+                f"Range must be within [{self.minimum}, {self.maximum}], is "
+                f"[{value.minimum}, {value.maximum}]"
+            )
 
 
 class Default:
