@@ -182,9 +182,16 @@ def _evidence(
             cell["file"] = f"pictures/{len(pictures) + 1}-{_slug(cell.pop('name'))}-{cell['plane']}.png"
             (draft / cell["file"]).write_bytes(png)
         pictures.append(row)
-    shown = {**inputs, **result.volumes()}
-    images = {name: volume for name, volume in shown.items() if not isinstance(volume, LabelVolume)}
-    figures = [reportpictures.histogram(name, volume) for name, volume in images.items()]
+    figures = [reportpictures.histogram(name, volume) for name, volume in result.images.items()]
+    if not result.figures:
+        figures = [
+            *(
+                reportpictures.histogram(_("{name}, as it came").format(name=name), volume)
+                for name, volume in inputs.items()
+                if not isinstance(volume, LabelVolume)
+            ),
+            *figures,
+        ]
     return {
         "schema": "medprep-report",
         "version": 1,
@@ -193,8 +200,11 @@ def _evidence(
             for name, table in result.tables.items()
         ],
         "points": [asdict(points) for points in result.points.values()],
-        "figures": [asdict(figure) for figure in (*figures, *result.figures.values())],
-        "statistics": {name: reportpictures.statistics(volume) for name, volume in shown.items()},
+        "figures": [asdict(figure) for figure in (*result.figures.values(), *figures)],
+        "statistics": {
+            role: {name: reportpictures.statistics(volume) for name, volume in group.items()}
+            for role, group in (("inputs", inputs), ("outputs", result.volumes()))
+        },
         "pictures": pictures,
     }
 

@@ -12,6 +12,9 @@ from .i18n import _
 from .operation import Operation, find
 from .result import Curve, Figure
 
+_STATISTICS = ("min", "max", "mean", "std", "median", "labelled voxels", "voxels")
+# Longer tables are cut short on the page.
+_ROWS = 25
 _MARKS = {"pass": "✓", "warn": "!", "fail": "✕"}
 
 
@@ -29,14 +32,14 @@ def words(verdict: str) -> str:
 def verdict_text(quality: Mapping[str, Any]) -> str:
     """One sentence about all checks."""
     checks = quality["checks"]
-    counts = {v: sum(check["verdict"] == v for check in checks) for v in ("fail", "warn")}
+    counts = {v: sum(check["verdict"] == v for check in checks) for v in ("fail", "warn", "pass")}
     if not checks:
         return _("The recipe has no checks.")
-    if not any(counts.values()):
+    if counts["pass"] == len(checks):
         return _("All {n} checks passed.").format(n=len(checks))
-    found = [_("{n} failed").format(n=counts["fail"])] if counts["fail"] else []
-    found += [_("{n} with a warning").format(n=counts["warn"])] if counts["warn"] else []
-    return _("{found} of {n} checks.").format(found=", ".join(found), n=len(checks))
+    texts = {"fail": _("{n} failed"), "warn": _("{n} with a warning"), "pass": _("{n} passed")}
+    found = ", ".join(texts[v].format(n=n) for v, n in counts.items() if n)
+    return _("{n} checks: {found}.").format(n=len(checks), found=found)
 
 
 def verdict(quality: Mapping[str, Any]) -> str:
@@ -45,7 +48,7 @@ def verdict(quality: Mapping[str, Any]) -> str:
     title = {
         "pass": _("Quality control passed"),
         "warn": _("Look at the warnings"),
-        "fail": _("Do not use unseen"),
+        "fail": _("Quality control failed"),
     }[kind]
     return (
         f'<div class="verdict {kind}" role="status">{_mark(kind, "mark")}'
@@ -60,7 +63,7 @@ def checks(quality: Mapping[str, Any]) -> str:
     for check in sorted(quality["checks"], key=lambda c: order[c["verdict"]]):
         kind = check["verdict"]
         badge = f'<span class="badge {kind}">{_mark(kind)}{escape(words(kind))}</span>'
-        cells = (check["name"], check["value"], check["limit"], check["advice"] if kind != "pass" else "")
+        cells = (check["name"], check["value"], check["limit"], check["advice"])
         rows.append(f"<tr><td>{badge}</td>{''.join(f'<td>{escape(str(c))}</td>' for c in cells)}</tr>")
     heads = (_("Verdict"), _("Check"), _("Found"), _("Limit"), _("What to do"))
     table = _table(heads, rows) if rows else f'<p class="muted">{escape(_("The recipe has no checks."))}</p>'
@@ -103,19 +106,33 @@ def _plane(name: str) -> str:
 def tables(found: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]]) -> str:
     """Result tables; columns of numbers are set flush right."""
     return "".join(
-        f"<h3>{escape(title)}</h3>{_data_table(heads, rows)}" for title, heads, rows in found if heads
+        f"<h3>{escape(title)}</h3>{_data_table(heads, rows[:_ROWS])}{_more(rows)}"
+        for title, heads, rows in found
+        # The table of checks is there already, with marks.
+        if heads and "verdict" not in heads
     )
+
+
+def _more(rows: Sequence[Sequence[str]]) -> str:
+    if len(rows) <= _ROWS:
+        return ""
+    text = _("{shown} of {n} rows; all of them are in the CSV file beside this page.")
+    return f'<p class="muted">{escape(text.format(shown=_ROWS, n=len(rows)))}</p>'
 
 
 def metrics(values: Mapping[str, Any]) -> str:
-    """Single numbers as cards, named ``step.metric``."""
-    if not values:
-        return ""
-    cards = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(number(value))}</dd></div>"
-        for name, value in values.items()
+    """Single numbers, step by step."""
+    steps: dict[str, list[str]] = {}
+    for address, value in values.items():
+        step, _dot, name = address.rpartition(".")
+        line = f"<div><dt>{escape(name)}</dt><dd>{escape(number(value))}</dd></div>"
+        steps.setdefault(step, []).append(line)
+    groups = "".join(
+        f'<div class="metrics"><b>{escape(step)}</b><dl>{"".join(lines)}</dl></div>'
+        for step, lines in steps.items()
     )
-    return f'<h3>{escape(_("All metrics"))}</h3><dl class="cards">{cards}</dl>'
+    title = escape(_("All numbers, by step"))
+    return f'<h3>{title}</h3><div class="groups">{groups}</div>' if groups else ""
 
 
 def figures(found: Sequence[Mapping[str, Any]]) -> str:
@@ -131,15 +148,17 @@ def figures(found: Sequence[Mapping[str, Any]]) -> str:
 def images(record: Mapping[str, Any], statistics: Mapping[str, Mapping[str, Any]]) -> str:
     """Facts of every input and output image: size, spacing, type, values, digest."""
     rows = []
-    for role, group in ((_("input"), record["inputs"]), (_("output"), record["outputs"])):
-        for name, facts in group.items():
+    roles = {"inputs": _("input"), "outputs": _("output")}
+    for role in roles:
+        for name, facts in record[role].items():
             shape, spacing = facts["shape"], facts["spacing"]
             size = " × ".join(str(n) for n in shape[2::-1])
             channels = _(", {n} channels").format(n=shape[3]) if len(shape) > 3 else ""
-            values = ", ".join(f"{k} {number(v)}" for k, v in statistics.get(name, {}).items())
+            found = statistics[role].get(name, {})
+            values = ", ".join(f"{key} {number(found[key])}" for key in _STATISTICS if key in found)
             rows.append(
-                f"<tr><td>{escape(name)}<br><span class='muted'>{escape(role)}</span></td>"
-                f"<td>{size}{escape(channels)}<br>{' × '.join(number(s) for s in spacing)} mm</td>"
+                f"<tr><td>{escape(name)}<br><span class='muted'>{escape(roles[role])}</span></td>"
+                f"<td class='size'>{size}{escape(channels)}<br>{' × '.join(number(s) for s in spacing)} mm</td>"
                 f"<td>{escape(facts['type'])}<br>{escape(facts['modality'])}</td><td>{escape(values)}</td>"
                 f'<td class="digest mono">{escape(facts["digest"])}</td></tr>'
             )
@@ -204,7 +223,7 @@ def repeat(record: Mapping[str, Any]) -> str:
     wanted = " ".join(f"--input {name}=PATH" for name in record["inputs"])
     command = f"medprep run recipe.json {wanted} --out FOLDER"
     hint = _(
-        "recipe.json beside this page holds the recipe with every parameter; the command below runs it again. "
+        "recipe.json beside this page holds the recipe with every parameter; this command runs it again. "
         "The same recipe, input and versions give the same bytes."
     )
     return (
@@ -221,15 +240,13 @@ def number(value: Any) -> str:
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     if isinstance(value, float):
-        whole = (
-            value == int(value) and abs(value) < 1e15
-            if value == value and abs(value) != float("inf")
-            else False
-        )
-        text = str(int(value)) if whole else f"{value:.5g}"
-        return text.replace("-", "−") if "e" not in text else text
+        if value.is_integer() and abs(value) < 1e15:
+            return number(int(value))
+        return f"{value:.5g}".replace("-", "−")
     if isinstance(value, int):
-        return str(value).replace("-", "−")
+        # Groups of three with narrow spaces, from five digits on.
+        text = f"{value:,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(value)
+        return text.replace("-", "−")
     return str(value)
 
 
@@ -261,7 +278,7 @@ def _data_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         lines.append(
             "<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kinds, cells, strict=False)) + "</tr>"
         )
-    return _table(heads, lines, kinds)
+    return _table(heads, lines, kinds, "data")
 
 
 def _value(text: str) -> Any:
@@ -271,8 +288,8 @@ def _value(text: str) -> Any:
     return int(text) if text.lstrip("+-").isdigit() else float(text)
 
 
-def _table(heads: Sequence[str], rows: Sequence[str], kinds: Sequence[str] = ()) -> str:
+def _table(heads: Sequence[str], rows: Sequence[str], kinds: Sequence[str] = (), style: str = "") -> str:
     kinds = kinds or [""] * len(heads)
     top = "".join(f'<th scope="col"{k}>{escape(h)}</th>' for h, k in zip(heads, kinds, strict=True))
     body = f"<thead><tr>{top}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f'<div class="scroll"><table>{body}</table></div>'
+    return f'<div class="scroll"><table class="{style}">{body}</table></div>'

@@ -21,7 +21,9 @@ from .volume import LabelVolume, Volume
 _CT_WINDOW = (40.0, 400.0)
 # Voxels that a histogram and percentiles are taken from.
 _SAMPLE = 2_000_000
-_BINS = 256
+_BINS = 128
+# Share of the image from which on a label map is what the image is about (lungs, not clips).
+_ORGAN = 0.01
 
 
 def rows(
@@ -194,8 +196,8 @@ def _some(volume: Volume) -> np.ndarray:
 
 
 def _point(frame: Volume, labels: Mapping[str, LabelVolume]) -> np.ndarray:
-    """RAS point of the slices: the middle of the largest label map, or else of the body."""
-    largest, most = None, 0.0
+    """RAS point of the slices: the middle of the largest organ-sized label map, or else of the body."""
+    largest, most = None, _ORGAN * frame.array.size / frame.components * frame.voxel_volume
     for volume in labels.values():
         size = float(np.count_nonzero(volume.array)) * volume.voxel_volume
         if size > most:

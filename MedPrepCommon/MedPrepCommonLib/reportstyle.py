@@ -54,18 +54,17 @@ a:hover, a:focus-visible { text-decoration: underline; }
 .verdict .mark { font-size: 26px; line-height: 1; font-weight: 700; }
 .verdict b { display: block; font-size: 17px; line-height: 1.25; }
 .verdict span.text { font-size: 14px; }
-.cards {
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(185px, 1fr)); gap: 10px;
-  margin-bottom: 6px;
-}
-.cards div { border: 1px solid var(--line); border-radius: 8px; padding: 8px 12px; min-width: 0; }
-.cards dt { color: var(--muted); font-size: 12.5px; overflow-wrap: anywhere; }
-.cards dd {
-  margin: 0; font-size: 17px; font-weight: 600; font-variant-numeric: tabular-nums;
-  overflow-wrap: anywhere;
-}
+.groups { columns: 3 250px; column-gap: 34px; font-size: 13.5px; }
+.metrics { break-inside: avoid; margin-bottom: 12px; }
+.metrics dl { margin: 0; }
+.metrics dl div { display: flex; justify-content: space-between; gap: 12px; border-bottom: 1px dotted var(--line); }
+.metrics dt { color: var(--muted); overflow-wrap: anywhere; }
+.metrics dd { margin: 0; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
+table.data { width: auto; min-width: 45%; }
+table.data td, table.data th { padding-right: 26px; }
+td.size { white-space: nowrap; }
 caption { text-align: left; font-weight: 600; padding: 4px 0 6px; }
 th, td {
   text-align: left; vertical-align: top; padding: 6px 14px 6px 0;
