@@ -62,8 +62,17 @@ PACKAGES = {1: {"numpy", "SimpleITK"}, 2: {"numpy", "scipy", "SimpleITK", "pydic
 # Not in Slicer, or slow to load: only inside the function that needs them; the command line is made of typer
 INSIDE_FUNCTIONS = {"cv2", "skimage", "pydicom", "matplotlib", "typer", "rich", "packaging", "SampleData"}
 AT_FILE_SCOPE = {("MedPrepCommon/MedPrepCommonLib/cli.py", "typer")}
-DIALOGS = {"errorDisplay", "warningDisplay", "infoDisplay", "messageBox", "delayDisplay",
-           "tryWithErrorDisplay", "confirmOkCancelDisplay", "confirmYesNoDisplay", "confirmRetryCloseDisplay"}  # fmt: skip
+DIALOGS = {
+    "errorDisplay",
+    "warningDisplay",
+    "infoDisplay",
+    "messageBox",
+    "delayDisplay",
+    "tryWithErrorDisplay",
+    "confirmOkCancelDisplay",
+    "confirmYesNoDisplay",
+    "confirmRetryCloseDisplay",
+}
 SCENE_CHANGES = {"AddNode", "AddNewNodeByClass", "CreateNodeByClass", "AddNodeOnce", "RemoveNode"}
 SCENE_HOSTS = "MedPrepCommon/MedPrepCommonLib/headless*"
 LONGEST = 400

@@ -1,7 +1,7 @@
 """Keeps the file lists in the modules' CMakeLists.txt true: a file that is not listed there does not ship.
 
-    python3 run.py python Tools/cmake_lists.py          says what is missing or gone
-    python3 run.py python Tools/cmake_lists.py --write  puts the lists right
+python3 run.py python Tools/cmake_lists.py          says what is missing or gone
+python3 run.py python Tools/cmake_lists.py --write  puts the lists right
 """
 
 from __future__ import annotations
