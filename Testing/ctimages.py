@@ -66,10 +66,18 @@ def read(path: Path, **fields) -> Volume:
 
 
 def read_series(folder: Path) -> Volume:
-    """A real DICOM series of one folder through SimpleITK's GDCM reader (rescaled to HU)."""
+    """A real DICOM series of one folder through SimpleITK (rescaled to HU), axial slices upwards."""
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    files = [p for p in folder.iterdir() if p.suffix == ".dcm"]
+    reader.SetFileNames([str(p) for p in sorted(files, key=_slice_position)])
     return Volume.from_sitk(reader.Execute(), modality="CT")
+
+
+def _slice_position(path: Path) -> float:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader.GetOrigin()[2]
 
 
 def real_scans(folder: Path) -> dict[str, Volume]:

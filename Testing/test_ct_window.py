@@ -59,7 +59,7 @@ def test_equals_pydicom(array, dtype, level, width, function, ijkToRAS) -> None:
     # Rounded half up; where float64 itself puts a tie on either side of one half, both are right.
     off = np.abs(grey.array - np.floor(wanted + 0.5))
     assert (off[np.abs(wanted % 1 - 0.5) > 1e-9] == 0).all() and off.max() <= 1
-    unit = window(volume, level=level, width=width, function=function, output="float")
+    unit = window(volume, level=level, width=width, function=function, outputType="float")
     assert unit.array.dtype == np.float32
     assert np.abs(unit.array - wanted / 255).max() <= 1e-6
     assert unit.array.min() >= 0 and unit.array.max() <= 1
@@ -80,7 +80,7 @@ def test_fractional_values_and_windows(array, level, width) -> None:
         level=level,
         width=width,
         function="LINEAR_EXACT",
-        output="float",
+        outputType="float",
     )
     assert np.abs(result.array - wanted / 255).max() <= 1e-6
 
@@ -112,7 +112,7 @@ def test_there_are_no_other_presets() -> None:
 
 
 def test_display_fits_the_result() -> None:
-    grey, unit = window(body()), window(body(), output="float")
+    grey, unit = window(body()), window(body(), outputType="float")
     assert grey.display == (127.5, 255.0) and unit.display == (0.5, 1.0)
 
 
@@ -143,7 +143,7 @@ def test_channels_are_the_single_windows() -> None:
 def test_one_to_four(count) -> None:
     volume = body((3, 12, 14))
     names = list(WINDOWS)[:count]
-    op = create("ct.multiWindow", windows=",".join(names), output="float", function="LINEAR_EXACT")
+    op = create("ct.multiWindow", windows=",".join(names), outputType="float", function="LINEAR_EXACT")
     image = engine.run(op, {"image": volume}).images["image"]
     assert image.components == count and image.array.dtype == np.float32
     # One channel is a plain image, as Slicer stores it.

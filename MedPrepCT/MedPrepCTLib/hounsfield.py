@@ -121,7 +121,7 @@ def find_padding(array: np.ndarray, found: Histogram | None = None) -> int | Non
 
     A value pads the image when very many voxels have exactly it (a spike beside its neighbours), when they
     lie together (their neighbours have it too) and reach the image's border, and when it is not the air
-    itself: values in the range of air count only if the measured air shows as well.
+    itself or the end of a clipped range: from -1100 HU up it counts only if other air shows as well.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def find_padding(array: np.ndarray, found: Histogram | None = None) -> int | Non
     candidates += [int(v) for v in corners if v == np.floor(v) and v <= 0]
     spikes = {v: n for v in candidates if (n := _spike(found, v))}
     for value in sorted(spikes, key=spikes.get, reverse=True):
-        if _is_air(found, value):
+        if not _beside_air(found, value):
             continue
         if _lies_together_at_border(array, value):
             return value
@@ -148,12 +148,14 @@ def _spike(found: Histogram, value: int) -> int:
     return count if count > 0.002 * found.total and count > 4 * around.max(initial=0) else 0
 
 
-def _is_air(found: Histogram, value: int) -> bool:
-    """Whether `value` may be the air itself: in its range, and no other air to be seen."""
-    if not AIR[0] <= value <= AIR[1]:
-        return False
-    others = found.without(value).share(*AIR) * (found.total - found.count(value))
-    return others < 0.05 * found.count(value)
+def _beside_air(found: Histogram, value: int) -> bool:
+    """Whether `value` is below any air, or other air shows, so that it is not the air itself."""
+    if value < AIR[0]:
+        return True
+    air = int(found.between(AIR[0], AIR[1]).sum())
+    if value <= AIR[1]:
+        air -= found.count(value)
+    return air > 0.05 * found.count(value)
 
 
 def _lies_together_at_border(array: np.ndarray, value: int) -> bool:
@@ -200,7 +202,10 @@ def judge(found: Histogram, dtype: np.dtype, modality: str = "") -> Judgement:
             _("Every voxel is {value:g}.").format(value=found.minimum),
             _("Load the image again, or choose another."),
         )
-    if dtype == np.uint8 or dtype == np.int8 or (low >= 0 and high <= 255):
+    # A CT cropped to an organ may lie within 0 .. 255 too, but would not start and end exactly there.
+    full = found.minimum == 0 and found.maximum == 255
+    unit = found.minimum >= 0 and found.maximum <= 1
+    if dtype.itemsize == 1 or full or unit or (low >= 0 and high <= 255 and modality != "CT"):
         return Judgement(
             "windowed",
             _(
