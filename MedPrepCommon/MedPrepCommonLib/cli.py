@@ -284,19 +284,14 @@ def _series(recipe: Recipe, texts: list[str]) -> dict[str, str]:
 
 
 def _read(recipe: Recipe, paths: dict[str, str], series: dict[str, str], job: Any) -> dict[str, Volume]:
-    from dataclasses import fields
-
     from .reading import read_volume
-    from .volume import LabelVolume, Volume
 
     labels = {wanted.name for wanted in recipe.inputs if wanted.labels}
     found: dict[str, Volume] = {}
     for n, (name, path) in enumerate(paths.items()):
-        job.report(n / len(paths), _("Reading {name}").format(name=name))
-        volume = read_volume(Path(path).expanduser(), series=series.get(name))
-        if name in labels and not isinstance(volume, LabelVolume):
-            volume = LabelVolume(**{f.name: getattr(volume, f.name) for f in fields(Volume)})
-        found[name] = volume
+        part = job.part(n / len(paths), (n + 1) / len(paths))
+        part.report(0.0, _("Reading {name}").format(name=name))
+        found[name] = read_volume(Path(path).expanduser(), series.get(name), name in labels, part)
     return found
 
 

@@ -153,12 +153,13 @@ def images(record: Mapping[str, Any], statistics: Mapping[str, Mapping[str, Any]
         for name, facts in record[role].items():
             shape, spacing = facts["shape"], facts["spacing"]
             size = " × ".join(str(n) for n in shape[2::-1])
+            steps = " × ".join(number(s) for s in spacing)
             channels = _(", {n} channels").format(n=shape[3]) if len(shape) > 3 else ""
             found = statistics[role].get(name, {})
             values = ", ".join(f"{key} {number(found[key])}" for key in _STATISTICS if key in found)
             rows.append(
                 f"<tr><td>{escape(name)}<br><span class='muted'>{escape(roles[role])}</span></td>"
-                f"<td class='size'>{size}{escape(channels)}<br>{' × '.join(number(s) for s in spacing)} mm</td>"
+                f"<td class='size'>{size}{escape(channels)}<br>{steps} mm</td>"
                 f"<td>{escape(facts['type'])}<br>{escape(facts['modality'])}</td><td>{escape(values)}</td>"
                 f'<td class="digest mono">{escape(facts["digest"])}</td></tr>'
             )

@@ -57,7 +57,9 @@ a:hover, a:focus-visible { text-decoration: underline; }
 .groups { columns: 3 250px; column-gap: 34px; font-size: 13.5px; }
 .metrics { break-inside: avoid; margin-bottom: 12px; }
 .metrics dl { margin: 0; }
-.metrics dl div { display: flex; justify-content: space-between; gap: 12px; border-bottom: 1px dotted var(--line); }
+.metrics dl div {
+  display: flex; justify-content: space-between; gap: 12px; border-bottom: 1px dotted var(--line);
+}
 .metrics dt { color: var(--muted); overflow-wrap: anywhere; }
 .metrics dd { margin: 0; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; }
