@@ -1,0 +1,101 @@
+"""A recipe's inputs and results as one ``.mrb`` scene, and its label maps as ``.seg.nrrd`` files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from . import headless, scenesegments, scenevolumes
+from .errors import FileError, InputError
+from .i18n import _
+from .result import Result
+from .scenenames import safeName
+from .sceneresults import placeResult
+from .volume import LabelVolume, Volume
+
+_DATA_CLASSES = (
+    "vtkMRMLVolumeNode",
+    "vtkMRMLSegmentationNode",
+    "vtkMRMLModelNode",
+    "vtkMRMLMarkupsNode",
+    "vtkMRMLTableNode",
+    "vtkMRMLTextNode",
+    "vtkMRMLTransformNode",
+    "vtkMRMLSequenceNode",
+)
+
+
+def writeBundle(
+    result: Result,
+    inputs: Mapping[str, Volume],
+    title: str,
+    bundle: Path,
+    segmentations: Mapping[str, Path],
+) -> None:
+    """Write the scene of a run: inputs and results under one subject; the scene is empty again afterwards.
+
+    Parameters
+    ----------
+    result : what the recipe made.
+    inputs : what it was made from, by the recipe's input names; results are placed beside the first.
+    title : of the recipe, for the node names.
+    bundle : the ``.mrb`` file.
+    segmentations : the ``.seg.nrrd`` file of each label map by its name.
+
+    Raises
+    ------
+    InputError
+        when the scene already holds somebody's data (it would be saved too).
+    FileError
+        when a file cannot be written.
+    """
+    scene = slicer.mrmlScene
+    if any(scene.GetNumberOfNodesByClass(name) for name in _DATA_CLASSES):
+        raise InputError(
+            _("The scene is not empty."),
+            _("Expected a scene of its own for the results of a recipe."),
+            _("Save your scene and close it first (headless.clear())."),
+        )
+    try:
+        inputNodes = [_inputNode(name, volume) for name, volume in inputs.items()]
+        _underOneSubject(inputNodes)
+        nodes = placeResult(result, inputNodes[0], title)
+        for name, path in segmentations.items():
+            writeSegmentation(nodes[name], path)
+        headless.saveScene(bundle)
+    finally:
+        headless.clear()
+
+
+def writeSegmentation(node: Any, path: Path) -> None:
+    """Write a segmentation node as ``.seg.nrrd`` without leaving a storage node in the scene.
+
+    Raises
+    ------
+    FileError
+        when it cannot be written.
+    """
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    if not storage.WriteData(node):
+        raise FileError(
+            _("{name} cannot be written.").format(name=path.name),
+            "",
+            storage.GetUserMessages().GetAllMessagesAsString(),
+        )
+
+
+def _inputNode(name: str, volume: Volume) -> Any:
+    if isinstance(volume, LabelVolume):
+        return scenesegments.segmentationFromLabels(volume, name=volume.name or name)
+    return scenevolumes.nodeFromVolume(volume, name=volume.name or name)
+
+
+def _underOneSubject(nodes: list[Any]) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    subject = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), safeName(nodes[0].GetName()))
+    for node in nodes:
+        hierarchy.CreateItem(subject, node)
