@@ -281,6 +281,18 @@ def test_spacing_that_may_be_missing() -> None:
     assert line(check(known), "Spacing").advice == ""
 
 
+def test_facts_that_the_reader_found() -> None:
+    unknown = line(check(with_info(body(), spacingKnown=False)), "Spacing")
+    assert unknown.verdict == "fail" and unknown.value == "unknown"
+    gap = line(check(with_info(body(), sliceSpacingDeviation=0.0, missingSlices=2)), "Slice distances")
+    assert gap.verdict == "fail" and "2 missing" in gap.value
+    assert line(check(with_info(body(), lossyCompression=True)), "Compression").verdict == "warn"
+    padded = check(with_info(body(padding=-2048), padding=-2048.0))
+    assert "as the file states" in line(padded, "Padding").value
+    one = with_info(Volume(body().array[:1], matrix(), modality="CT"), gantryTilt=12.0)
+    assert line(check(one), "Gantry tilt").verdict == "pass"
+
+
 @pytest.mark.parametrize(("slope", "verdict"), [(1, "pass"), ("1.5", "pass"), (0, "fail"), ("x", "fail")])
 def test_rescale(slope, verdict) -> None:
     assert line(check(with_info(body(), rescaleSlope=slope)), "Rescale").verdict == verdict
