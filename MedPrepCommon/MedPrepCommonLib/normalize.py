@@ -48,7 +48,7 @@ class Normalize:
     mean: Annotated[float, _ANY, Help(_("zscore with given statistics: mean of the training data"))] = 0.0
     standardDeviation: Annotated[
         float,
-        Span(1e-6, 1e6, 1, 3),
+        Span(1e-6, 1e6, 1, 6),
         Help(_("zscore with given statistics: standard deviation of the training data")),
     ] = 1.0
 

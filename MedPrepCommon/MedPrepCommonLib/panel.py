@@ -130,7 +130,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             for member in members(parameter):
                 self._dressParameter(spec, parameter, member)
         button = getattr(self.ui, f"{spec.name}_apply")
-        button.text = spec.title
+        button.toolTip = spec.summary
         button.connect("clicked(bool)", lambda *_args: self.onApply(spec))
         if spec.presets:
             combo = getattr(self.ui, f"{spec.name}_preset")
@@ -181,20 +181,17 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def updateButtons(self) -> None:
         """Enable each Apply button, or say beside it why it is not."""
         for spec in self.operations.values():
-            self._setButton(f"{spec.name}", self._reasonAgainst(spec))
+            self._setButton(spec.name, _("Apply"), self._reasonAgainst(spec))
         if self._hasRecipes():
-            self._setButton("recipe", self._reasonAgainst(None))
+            self._setButton("recipe", _("Run recipe"), self._reasonAgainst(None))
 
-    def _setButton(self, name: str, reason: str) -> None:
+    def _setButton(self, name: str, text: str, reason: str) -> None:
         button, label = getattr(self.ui, f"{name}_apply"), getattr(self.ui, f"{name}_reason")
         isRunning = self.running is not None and button is self._button
         button.enabled = isRunning or not reason
-        button.text = _("Cancel") if isRunning else self._title(name)
+        button.text = _("Cancel") if isRunning else text
         label.text = "" if isRunning else reason
         label.visible = bool(label.text)
-
-    def _title(self, name: str) -> str:
-        return _("Run recipe") if name == "recipe" else self.operations[name].title
 
     def _reasonAgainst(self, spec: Operation | None) -> str:
         if self._parameterNode is None or self._parameterNode.inputVolume is None:

@@ -1,4 +1,4 @@
-"""The built-in chest phantom as sample data: no network needed, and the truth is known."""
+"""The built-in chest phantom as sample data: no network needed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import slicer
 
-from .chestphantom import make_chest_phantom
-from .scenesegments import segmentationFromLabels
+from .chestphantom import ChestPhantom, make_chest_phantom
 from .scenevolumes import nodeFromVolume
+from .volume import Volume
 
 CATEGORY = "MedPrep"
 NAME = "MedPrepChestPhantom"
@@ -19,16 +19,14 @@ def register() -> None:
     slicer.app.connect("startupCompleted()", _register)
 
 
-def loadChestPhantom(withTruth: bool = False) -> Any:
-    """Add the chest phantom to the scene.
+def loadChestPhantom() -> Any:
+    """Add the chest phantom to the scene and return its CT volume node."""
+    return phantomNode(make_chest_phantom())
 
-    Returns
-    -------
-    The CT volume node, or (volume node, segmentation node of its true lungs and airway).
-    """
-    phantom = make_chest_phantom()
-    node = nodeFromVolume(phantom.volume, NAME)
-    return (node, segmentationFromLabels(phantom.truth, node)) if withTruth else node
+
+def phantomNode(phantom: ChestPhantom) -> Any:
+    """A CT volume node of a phantom."""
+    return nodeFromVolume(Volume(phantom.hu, phantom.ijkToRAS, NAME, "CT"), NAME)
 
 
 def _register() -> None:
