@@ -1,13 +1,15 @@
 """What every test shares: module folders on ``sys.path``, real images, displayless Qt, hypothesis settings.
 
 The suite runs against the source tree, or against an installed tree when ``MEDPREP_MODULE_DIRS`` names its
-module folders (separated like ``PATH``). ``test_packaging.py`` uses that to run it on what CMake installs.
+module folders (separated like ``PATH``); ``MEDPREP_TEST_SAMPLE`` is then the number of tests taken from each
+file. ``test_packaging.py`` uses both to run the suite on what CMake installs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -40,12 +42,42 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [*map(str, module_folders()), *filter(None, [os.environ.get("PYTHONPATH", "")])]
 )
 
+# These look at the source tree itself.
+collect_ignore = (
+    ["test_layers.py", "test_packaging.py", "test_run.py"] if "MEDPREP_MODULE_DIRS" in os.environ else []
+)
+
 # No deadline: shared machines are noisy. CI draws the same examples every time, so a failure can be repeated.
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
     "ci", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+settings.register_profile("sample", settings.get_profile("ci"), max_examples=5)
+SAMPLE = int(os.environ.get("MEDPREP_TEST_SAMPLE", "0"))
+settings.load_profile("sample" if SAMPLE else "ci" if os.environ.get("CI") else "local")
+
+
+@pytest.hookimpl(trylast=True)  # after the markers have been looked at
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the first tests of each file when only a sample is asked for."""
+    if SAMPLE:
+        taken = Counter()
+        kept, left = [], []
+        for item in items:
+            taken[item.path] += 1
+            (kept if taken[item.path] <= SAMPLE else left).append(item)
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that did not test the tree it was asked to test."""
+    folders = module_folders()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.startswith("MedPrep") and file and not any(Path(file).is_relative_to(f) for f in folders):
+            print(f"\n{name} was imported from {file}, not from the tree under test", file=sys.stderr)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

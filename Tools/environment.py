@@ -141,7 +141,8 @@ class Environment:
         if facts.get("interpreter") != fingerprint(self.python, facts.get("base", "")):
             if self._ask_python() != [facts.get("python"), facts.get("packages")]:
                 return "its Python changed"
-            self._write_stamp(facts.get("base", ""))  # a patch release: still the same environment
+            # a patch release: still the same environment
+            self._write_stamp(facts["requirements"], facts.get("base", ""))
         return ""
 
     def variables(self) -> dict[str, str]:
@@ -172,12 +173,12 @@ class Environment:
         status, output = run_quietly([self.python, "-I", "-c", code])
         return output.splitlines() if status == 0 else []
 
-    def _write_stamp(self, base: str) -> None:
+    def _write_stamp(self, requirements: str, base: str) -> None:
         answer = self._ask_python()
         if len(answer) != 2:
             raise EnvironmentProblem(f"The environment's Python does not run: {self.python}")
         facts = {
-            "requirements": self._requirements_hash(),
+            "requirements": requirements,
             "folder": self.folder,
             "base": base,
             "python": answer[0],
@@ -193,6 +194,7 @@ class Environment:
         from install import check_venv, explain, install  # only now: a good environment starts faster
 
         check_venv()
+        requirements = self._requirements_hash()  # before, in case they change while pip is at work
         say(f"Preparing {self.name} ({reason}). This takes some minutes.")
         start = time.monotonic()
         try:
@@ -204,7 +206,7 @@ class Environment:
             if status:
                 raise EnvironmentProblem(explain(output, "making the virtual environment", self.home))
             install(self)
-            self._write_stamp(getattr(sys, "_base_executable", sys.executable))
+            self._write_stamp(requirements, getattr(sys, "_base_executable", sys.executable))
         except (OSError, EnvironmentProblem) as error:
             with contextlib.suppress(OSError):
                 self._clear()  # gives the disk space back

@@ -44,10 +44,11 @@ CAUSES = {
         "There is no permission to write in {home}, or a file there is in use.\n"
         "What to do: end other MedPrep runs, or copy MedPrep to a folder of your own."
     ),
-    r"No matching distribution found|Could not find a version": (
+    r"No matching distribution found|Could not find a version|conflicting dependencies": (
         "A package is not offered for this computer (Python {python} on {platform}).\n"
         "Expected: 64-bit Linux, macOS or Windows, and an index (or MEDPREP_WHEELS folder) that holds every\n"
-        "package of constraints.txt for this Python."
+        "package of constraints.txt for this Python.\n"
+        "What to do: look at the index that pip uses (python3 -m pip config list) or into that folder."
     ),
 }
 
