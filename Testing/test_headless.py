@@ -342,6 +342,47 @@ def test_fixture_notices_leaks_and_changes(slicerHost):
         ct.SetOrigin(1, 2, 3)
 
 
+# ---- reading
+
+
+def test_loadVolume_keeps_the_grid_and_the_values(slicerHost, tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
+    image.SetSpacing((0.7, 0.8, 2.5))
+    image.SetOrigin((1.0, -2.0, 3.0))
+    image.SetDirection((0, 1, 0, 1, 0, 0, 0, 0, -1))
+    for name in ("a.nii.gz", "a.nrrd", "a.mha"):
+        sitk.WriteImage(image, str(tmp_path / name))
+        node = headless.loadVolume(tmp_path / name, name=name)
+        array, matrix = slicer.util.arrayFromVolume(node), _matrix(node)
+        for index in ((0, 0, 0), (4, 1, 2), (2, 3, 1)):
+            point = np.array(image.TransformIndexToPhysicalPoint(index)) * (-1, -1, 1)  # LPS to RAS
+            place = np.linalg.solve(matrix, [*point, 1.0])[:3]
+            np.testing.assert_allclose(place, place.round(), atol=1e-6)
+            i, j, k = place.round().astype(int)
+            assert array[k, j, i] == image[index], name
+    assert node.GetName() == "a.mha" and headless.loadVolume(tmp_path / "a.mha").GetName() == "a"
+    labels = headless.loadVolume(tmp_path / "a.nrrd", labels=True)
+    assert labels.GetClassName() == "vtkMRMLLabelMapVolumeNode"
+
+
+def test_loadVolume_of_real_scans(slicerHost, shared_data):
+    node = headless.loadVolume(shared_data / "ct" / "ts-j2k-dicom")
+    array = slicer.util.arrayFromVolume(node)
+    assert node.GetAttribute("MedPrep.modality") == "CT"
+    assert -1100 <= array.min() <= -900 and array.max() > 300
+    assert slicer.mrmlScene.GetSubjectHierarchyNode().GetItemByDataNode(node)
+
+
+def test_loadVolume_refuses_what_is_no_volume_and_leaves_nothing(slicerHost, tmp_path):
+    (tmp_path / "text.nii.gz").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "text.nii.gz", tmp_path / "empty", tmp_path / "missing.nrrd"):
+        with slicerHost.noNewNodes(), pytest.raises(FileError) as caught:
+            headless.loadVolume(path)
+        assert caught.value.wrong and "Traceback" not in str(caught.value)
+
+
 # ---- scripted modules
 
 MODULE = """

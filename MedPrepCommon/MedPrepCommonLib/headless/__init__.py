@@ -66,14 +66,20 @@ def insideSlicer() -> bool:
     return _host is None and getattr(slicer, "app", None) is not None
 
 
-def loadVolume(path: str | os.PathLike[str], series: str | None = None, name: str | None = None) -> Any:
+def loadVolume(
+    path: str | os.PathLike[str],
+    series: int | str | None = None,
+    name: str | None = None,
+    labels: bool = False,
+) -> Any:
     """Read an image file or DICOM folder into a new volume node.
 
     Parameters
     ----------
-    path : NIfTI, NRRD, MHA, PNG, JPG or DICOM file, or a folder with one DICOM series.
-    series : UID, number or description of the wanted series when a folder holds several.
-    name : name of the node; by default that of the image.
+    path : NIfTI, NRRD, MHA, PNG, JPG or DICOM file, or a folder with DICOM files.
+    series : number, UID or description of the wanted series when a folder holds several.
+    name : name of the node; by default that of the image. Made safe and unique.
+    labels : read whole numbers as a label map.
 
     Returns
     -------
@@ -84,13 +90,14 @@ def loadVolume(path: str | os.PathLike[str], series: str | None = None, name: st
     ------
     FileError
         when the file cannot be read, is not a volume, or the folder holds several series and none is named.
+    GeometryError
+        when its geometry is unusable.
     """
     _needScene()
     from ..reading import read_volume
     from ..scenevolumes import nodeFromVolume
 
-    volume = read_volume(path, series=series)
-    return nodeFromVolume(volume, name=name) if name else nodeFromVolume(volume)
+    return nodeFromVolume(read_volume(path, series=series, labels=labels), name)
 
 
 def saveScene(path: str | os.PathLike[str]) -> Path:
