@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
+from scipy import ndimage
 
 from MedPrepCommonLib import voxel_statistics
 from MedPrepCommonLib.errors import InputError
@@ -16,12 +17,11 @@ from MedPrepCommonLib.result import Check, Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 
 from .hounsfield import require_hu
+from .lungs import AIRWAY, LEFT_LUNG, RIGHT_LUNG, segment_lungs
 
 _STRUCTURE = ("SCT", "123037004", "Anatomical Structure")
 _LUNG = ("SCT", "39607008", "Lung")
 _TRACHEA = ("SCT", "44567001", "Trachea")
-
-RIGHT_LUNG, LEFT_LUNG, AIRWAY = 1, 2, 3
 
 # Codes and colours of Slicer's general anatomy terminology (DICOM PS3.16 CID 7155, CID 244). It gives both
 # lungs one colour; the left one takes that of a lung lobe, so that the border between them shows.
@@ -58,7 +58,11 @@ _SMALL_LUNG = 300.0  # ml
     cite=("Hu, Hoffman and Reinhardt 2001, IEEE Trans Med Imaging 20(6):490-498, doi:10.1109/42.929615",),
 )
 class Lungs:
-    """Segment the right lung, the left lung and the airway on Hounsfield units."""
+    """Segment the right lung, the left lung and the airway on Hounsfield units.
+
+    A scan without lung (of the abdomen, say) gives an empty label map and a failed check, so that a recipe
+    goes on with the rest of its work.
+    """
 
     threshold: Annotated[
         float,
@@ -66,6 +70,12 @@ class Lungs:
         Unit("HU"),
         Help(_("Less dense than this is air or lung; raise it for dense lungs (fibrosis, expiration)")),
     ] = -500.0
+    closing: Annotated[
+        float,
+        Span(2, 20, 1, 1),
+        Unit("mm"),
+        Help(_("Radius up to which vessels and nodules at the pleura are closed into the lung")),
+    ] = 8.0
 
     presets = {
         "inspiration": Preset(
@@ -75,38 +85,22 @@ class Lungs:
     }
 
     def __call__(self, image: Volume, job: Job) -> Result:
-        from .lungs import segment_lungs
-
         require_hu(image)
         axes = orientation(image)
-        found = segment_lungs(
-            axes.view(image.array),
-            axes.reorder(image.spacing_kji),
-            threshold=self.threshold,
-            job=job.part(0.0, 0.9),
-        )
-        if not (found == RIGHT_LUNG).any() and not (found == LEFT_LUNG).any():
-            raise InputError(
-                _("No lung was found below {threshold:g} HU.").format(threshold=self.threshold),
-                _("Expected a CT of the chest, or a part of it with lung."),
-                _("Check the image and its orientation; raise the threshold for very dense lungs."),
+        missing: list[Check] = []
+        try:
+            found = segment_lungs(
+                axes.view(image.array),
+                axes.reorder(image.spacing_kji),
+                threshold=self.threshold,
+                closing_mm=self.closing,
+                job=job.part(0.0, 0.9),
             )
+        except InputError as error:
+            found = np.zeros(axes.view(image.array).shape, np.uint8)
+            missing = [Check(_("Lungs"), "fail", error.wrong, error.expected, error.advice)]
         labels = np.ascontiguousarray(axes.undo(found))
-        rows, metrics = [], {}
-        for n, segment in enumerate(SEGMENTS):
-            job.part(0.9, 1.0).report(n / len(SEGMENTS), segment.name)
-            mask = labels == segment.value
-            voxels = int(np.count_nonzero(mask))
-            volume = voxels * image.voxel_volume / 1000
-            word = segment.name.replace(" lung", "Lung")
-            metrics[f"{word}Volume"] = volume
-            if voxels:
-                stats = voxel_statistics.statistics(image.array, mask)
-                rows.append((segment.name, volume, stats.mean, stats.standardDeviation))
-                metrics[f"{word}Density"] = stats.mean
-        table = Table(
-            _("Lung volumes"), ("segment", "volume (ml)", "mean (HU)", "standard deviation (HU)"), tuple(rows)
-        )
+        table, metrics = _measure(image, labels, job.part(0.9, 1.0))
         lungs = LabelVolume(
             labels, image.ijkToRAS, modality=image.modality, segments=SEGMENTS, history=image.history
         )
@@ -114,8 +108,27 @@ class Lungs:
             labels={"lungs": lungs},
             tables={"volumes": table},
             metrics=metrics,
-            checks=[*_sizes(metrics), _complete(found)],
+            checks=missing or [*_sizes(metrics), _complete(found)],
+            notes=[check.value for check in missing],
         )
+
+
+def _measure(image: Volume, labels: np.ndarray, job: Job) -> tuple[Table, dict[str, float]]:
+    """Volume and density of each segment; a segment that was not found has no row."""
+    rows, metrics = [], {}
+    boxes = ndimage.find_objects(labels, max_label=len(SEGMENTS))
+    for n, (segment, box) in enumerate(zip(SEGMENTS, boxes, strict=True)):
+        job.report(n / len(SEGMENTS), segment.name)
+        word = segment.name.replace(" lung", "Lung")
+        metrics[f"{word}Volume"] = 0.0
+        if box is None:
+            continue
+        stats = voxel_statistics.statistics(image.array[box], labels[box] == segment.value)
+        volume = stats.count * image.voxel_volume / 1000
+        rows.append((segment.name, volume, stats.mean, stats.standardDeviation))
+        metrics |= {f"{word}Volume": volume, f"{word}Density": stats.mean}
+    columns = ("segment", "volume (ml)", "mean (HU)", "standard deviation (HU)")
+    return Table(_("Lung volumes"), columns, tuple(rows)), metrics
 
 
 def _sizes(metrics: dict[str, float]) -> list[Check]:

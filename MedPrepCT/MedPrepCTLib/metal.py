@@ -96,7 +96,7 @@ def dense_voxels(hu: np.ndarray, threshold: float, job: Job | None = None) -> De
 
 
 def values_end(hu: np.ndarray, dense: np.ndarray) -> float | None:
-    """The maximum, when many voxels have exactly it and few come near: the scanner's end, or a clipped image."""
+    """The maximum, when many voxels have exactly it and few come near: the scanner's end, or a clip."""
     values = dense if dense.size else hu
     top = values.max()
     near = values[values > top - 20]
