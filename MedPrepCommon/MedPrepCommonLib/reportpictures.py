@@ -6,6 +6,7 @@ planes. Everything is plain data and PNG bytes, so that a report can be made aga
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,10 @@ _SAMPLE = 2_000_000
 _BINS = 128
 # Share of the image from which on a label map is what the image is about (lungs, not clips).
 _ORGAN = 0.01
+# Hues that stay apart for most colour-blind readers too (orange, sky blue, green, yellow, magenta), and how
+# far apart two labels' hues must be.
+_HUES = (0.08, 0.56, 0.40, 0.16, 0.87)
+_HUES_APART = 0.07
 
 
 def rows(
@@ -79,9 +84,7 @@ def _row(
     cuts: tuple[reportslices.Cut, ...],
 ) -> tuple[dict[str, Any], list[bytes]]:
     low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
-    colors = {s.value: s.color for s in overlay.segments} if overlay is not None else {}
-    if overlay is not None and not colors:
-        colors = {int(v): _color(n) for n, v in enumerate(np.unique(overlay.array)[1:])}
+    colors = outline_colors(overlay) if overlay is not None else {}
     cells, pictures = [], []
     for cut in cuts:
         rgb = reportdrawing.gray(reportslices.sample(volume, cut), low, high)
@@ -210,11 +213,26 @@ def _turned(volume: Volume, turn: np.ndarray) -> Volume:
     return volume.with_array(volume.array, ijkToRAS=turn @ volume.ijkToRAS)
 
 
-def _color(n: int) -> tuple[float, float, float]:
-    """Distinct colours for labels without one (Okabe and Ito's set, safe for colour-blind readers)."""
-    palette = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-    code = palette[n % len(palette)]
-    return tuple(int(code[p : p + 2], 16) / 255 for p in (1, 3, 5))
+def outline_colors(overlay: LabelVolume) -> dict[int, tuple[float, float, float]]:
+    """A strong colour per label value, its segment's own where that stands out.
+
+    Anatomy colours are made for surfaces in 3-D: pale, and nearly the same for a pair of organs. A thin line
+    on grey needs saturation, and neighbours need different hues.
+    """
+    found: dict[int, tuple[float, float, float]] = {}
+    segments = {s.value: s.color for s in overlay.segments}
+    for value in segments or [int(v) for v in np.unique(overlay.array) if v]:
+        hue, saturation, brightness = colorsys.rgb_to_hsv(*segments.get(value, (0.5, 0.5, 0.5)))
+        taken = [colorsys.rgb_to_hsv(*color)[0] for color in found.values()]
+        if saturation < 0.1 or _nearest_hue(hue, taken) < _HUES_APART:
+            hue = max(_HUES, key=lambda h: _nearest_hue(h, taken))
+        found[value] = colorsys.hsv_to_rgb(hue, max(saturation, 0.7), max(brightness, 0.95))
+    return found
+
+
+def _nearest_hue(hue: float, others: list[float]) -> float:
+    """Distance on the colour circle (0 to 0.5) to the nearest of the others."""
+    return min((min(abs(hue - o), 1 - abs(hue - o)) for o in others), default=0.5)
 
 
 def _hex(color: tuple[float, float, float]) -> str:

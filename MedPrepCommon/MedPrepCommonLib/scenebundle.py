@@ -1,4 +1,4 @@
-"""A recipe's inputs and results as one ``.mrb`` scene, and its label maps as ``.seg.nrrd`` files."""
+"""A whole run of a recipe in a scene of its own, and segmentations as ``.seg.nrrd`` files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import slicer
 
-from . import headless, scenesegments, scenevolumes
+from . import scenesegments, scenevolumes
 from .errors import FileError, InputError
 from .i18n import _
 from .result import Result
 from .scenenames import safeName
-from .sceneresults import placeResult
+from .sceneresults import placeResult, sceneTransaction
 from .volume import LabelVolume, Volume
 
 _DATA_CLASSES = (
@@ -28,29 +28,24 @@ _DATA_CLASSES = (
 )
 
 
-def writeBundle(
-    result: Result,
-    inputs: Mapping[str, Volume],
-    title: str,
-    bundle: Path,
-    segmentations: Mapping[str, Path],
-) -> None:
-    """Write the scene of a run: inputs and results under one subject; the scene is empty again afterwards.
+def placeRun(result: Result, inputs: Mapping[str, Volume], title: str) -> dict[str, Any]:
+    """Put a recipe's inputs and results into the empty scene, under one subject.
 
     Parameters
     ----------
     result : what the recipe made.
     inputs : what it was made from, by the recipe's input names; results are placed beside the first.
     title : of the recipe, for the node names.
-    bundle : the ``.mrb`` file.
-    segmentations : the ``.seg.nrrd`` file of each label map by its name.
+
+    Returns
+    -------
+    dict
+        result node by name, as :func:`MedPrepCommonLib.sceneresults.placeResult`.
 
     Raises
     ------
     InputError
-        when the scene already holds somebody's data (it would be saved too).
-    FileError
-        when a file cannot be written.
+        when the scene already holds somebody's data (it would be saved too), or a value cannot be stored.
     """
     scene = slicer.mrmlScene
     if any(scene.GetNumberOfNodesByClass(name) for name in _DATA_CLASSES):
@@ -59,15 +54,10 @@ def writeBundle(
             _("Expected a scene of its own for the results of a recipe."),
             _("Save your scene and close it first (headless.clear())."),
         )
-    try:
+    with sceneTransaction():
         inputNodes = [_inputNode(name, volume) for name, volume in inputs.items()]
         _underOneSubject(inputNodes)
-        nodes = placeResult(result, inputNodes[0], title)
-        for name, path in segmentations.items():
-            writeSegmentation(nodes[name], path)
-        headless.saveScene(bundle)
-    finally:
-        headless.clear()
+        return placeResult(result, inputNodes[0], title)
 
 
 def writeSegmentation(node: Any, path: Path) -> None:
