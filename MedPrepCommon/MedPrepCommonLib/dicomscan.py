@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import filechecks
-from .errors import Cancelled, FileError
+from .errors import FileError
 from .i18n import _
 from .job import Job
 
@@ -48,6 +48,9 @@ _NO_IMAGES = {
 
 # Direction cosines and millimetres per pixel of one stack differ by less.
 _SAME_PLANE = 1e-3
+
+# Series that an error message lists.
+_LISTED = 20
 
 # What tells apart images of one series that were taken at the same place, likeliest first.
 _SPLITTERS = (
@@ -87,7 +90,7 @@ class DicomSeries:
     @property
     def short_id(self) -> str:
         """The last 8 characters of the UID: enough to tell series apart."""
-        return self.uid[-8:]
+        return self.uid[-8:].lstrip(".")
 
     def __str__(self) -> str:
         return _("{number}: {description} ({modality}, {slices} slices, ...{id})").format(
@@ -139,15 +142,17 @@ def read_header(path: Path, tags: Sequence[str] | None = TAGS) -> Any:
         return None
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
-        modality = str(header.get("Modality", ""))
-        isImage = bool(header.get("Rows")) and bool(header.get("Columns")) and modality not in _NO_IMAGES
-    except Cancelled:
-        raise
+        if header.get("Rows") and header.get("Columns"):
+            return None if text_of(header, "Modality") in _NO_IMAGES else header
+        kind = header.file_meta.get("MediaStorageSOPClassUID") if hasattr(header, "file_meta") else None
+        cut = kind is not None and kind.name.endswith("Image Storage")
     except Exception as error:  # pydicom raises many kinds for a broken header
         if start[128:132] != b"DICM":
             return None
         raise filechecks.damaged(path) from error
-    return header if isImage else None
+    if cut:
+        raise filechecks.damaged(path)
+    return None
 
 
 def pick(series: Sequence[DicomSeries], wanted: int | str | None, folder: Path) -> DicomSeries:
@@ -174,7 +179,9 @@ def pick(series: Sequence[DicomSeries], wanted: int | str | None, folder: Path) 
         found = found or [s for s in series if len(text) >= 4 and s.uid.endswith(text.lstrip("."))]
     if len(found) == 1:
         return found[0]
-    listing = "; ".join(str(s) for s in series)
+    listing = "; ".join(str(s) for s in series[:_LISTED])
+    if len(series) > _LISTED:
+        listing += _("; and {n} more").format(n=len(series) - _LISTED)
     if wanted is None:
         wrong = _("{path} holds {n} series.").format(path=folder, n=len(series))
     else:
@@ -305,7 +312,7 @@ def _without_copies(members: list[tuple[Path, Any]]) -> tuple[list[tuple[Path, A
 
 
 def _split(members: list[tuple[Path, Any]]) -> list[tuple[str, list[tuple[Path, Any]]]]:
-    """The stacks in a group: itself when no two images lie at one place, else parts told apart by one element."""
+    """The group itself when no two of its images lie at one place, else parts told apart by one element."""
     if _all_apart(members):
         return [("", members)]
     for tag in _SPLITTERS:

@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import filechecks
-from .errors import FileError
+from .errors import FileError, GeometryError
 from .i18n import _
 from .volume import LPS_TO_RAS, SHEAR_TOLERANCE, Volume
 
@@ -52,7 +52,9 @@ class _Header:
     intercept: float
     qform: int
     sform: int
+    quaternion: tuple[float, ...]
     rows: np.ndarray
+    second: bool
 
     @property
     def components(self) -> int:
@@ -112,18 +114,20 @@ def _header(path: Path) -> _Header:
         datatype, offset = unpack("h", 12)[0], unpack("q", 168)[0]
         slope, intercept = unpack("2d", 176)
         qform, sform = unpack("2i", 344)
-        rows = np.array(unpack("12d", 400))
+        quaternion, rows = unpack("6d", 352), np.array(unpack("12d", 400))
     else:
         dim, pixdim = unpack("8h", 40), unpack("8f", 76)
         datatype, offset = unpack("h", 70)[0], int(unpack("f", 108)[0])
         slope, intercept = unpack("2f", 112)
         qform, sform = unpack("2h", 252)
-        rows = np.array(unpack("12f", 280))
+        quaternion, rows = unpack("6f", 256), np.array(unpack("12f", 280))
     count = dim[0]
     if not 1 <= count <= 7 or min(dim[1 : count + 1]) < 1:
         raise filechecks.damaged(path)
     sizes = tuple(int(n) for n in dim[1 : count + 1]) + (1,) * (7 - count)
-    return _Header(order, sizes, datatype, pixdim, offset, slope, intercept, qform, sform, rows.reshape(3, 4))
+    scaling, codes = (slope, intercept), (qform, sform)
+    rows = rows.reshape(3, 4)
+    return _Header(order, sizes, datatype, pixdim, offset, *scaling, *codes, quaternion, rows, second)
 
 
 def _check(path: Path, header: _Header) -> None:
@@ -159,16 +163,49 @@ def _scaled(array: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 
 def _matrix(path: Path, header: _Header) -> np.ndarray:
     """IJK-to-RAS matrix: ITK's, unless the sform is sheared (which ITK replaces) or the image is 2-D."""
-    rows = np.vstack([header.rows, [0, 0, 0, 1]])
-    lengths = np.linalg.norm(rows[:3, :3], axis=0)
-    usable = header.sform > 0 and np.isfinite(rows).all() and (lengths > 1e-9).all()
-    if usable and abs(np.linalg.det(rows[:3, :3] / lengths)) > 1e-6:
-        axes = rows[:3, :3] / lengths
+    sform = np.vstack([header.rows, [0, 0, 0, 1]])
+    lengths = np.linalg.norm(sform[:3, :3], axis=0)
+    usable = header.sform > 0 and bool(np.isfinite(sform).all() and (lengths > 1e-9).all())
+    if usable and abs(np.linalg.det(sform[:3, :3] / lengths)) > 1e-6:
+        axes = sform[:3, :3] / lengths
         sheared = np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR_TOLERANCE
         if sheared and (header.sform in _SCANNER_CODES or header.qform <= 0):
-            return rows
-        if header.sizes[2] == 1 and not sheared:
-            return rows
+            return sform
+        if not sheared and (header.sizes[2] == 1 or header.second):
+            return sform
+    steps = [step for step, size in zip(header.pixdim[1:4], header.sizes[:3], strict=True) if size > 1]
+    if not usable and not all(np.isfinite(step) and step != 0 for step in steps):
+        raise GeometryError(
+            _("The spacing in {path} is {spacing} mm.").format(path=path, spacing=header.pixdim[1:4]),
+            _("Expected spacing above zero."),
+            _("Correct the spacing in Slicer's Volumes module, or export the image again."),
+        )
+    if header.second:
+        return _quaternion_matrix(header)
+    return _itk_matrix(path)
+
+
+def _quaternion_matrix(header: _Header) -> np.ndarray:
+    """The qform (method 2 of nifti1.h), or bare spacing when there is none (method 1)."""
+    matrix = np.diag([*(abs(step) or 1.0 for step in header.pixdim[1:4]), 1.0])
+    if header.qform <= 0:
+        return matrix
+    b, c, d = header.quaternion[:3]
+    a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    rotation = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    rotation[:, 2] *= -1 if header.pixdim[0] < 0 else 1
+    matrix[:3, :3] = rotation @ matrix[:3, :3]
+    matrix[:3, 3] = header.quaternion[3:]
+    return matrix
+
+
+def _itk_matrix(path: Path) -> np.ndarray:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NiftiImageIO")
     reader.SetFileName(os.fspath(path))
@@ -176,13 +213,11 @@ def _matrix(path: Path, header: _Header) -> np.ndarray:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise filechecks.damaged(path) from error
-    dimension = min(reader.GetDimension(), 3)
     full = reader.GetDimension()
+    used = min(full, 3)
     direction, spacing, origin = np.eye(3), np.ones(3), np.zeros(3)
-    direction[:dimension, :dimension] = np.reshape(reader.GetDirection(), (full, full))[
-        :dimension, :dimension
-    ]
-    spacing[:dimension], origin[:dimension] = reader.GetSpacing()[:3], reader.GetOrigin()[:3]
+    direction[:used, :used] = np.reshape(reader.GetDirection(), (full, full))[:used, :used]
+    spacing[:used], origin[:used] = reader.GetSpacing()[:3], reader.GetOrigin()[:3]
     lps = np.eye(4)
     lps[:3, :3], lps[:3, 3] = direction * spacing, origin
     return LPS_TO_RAS @ lps

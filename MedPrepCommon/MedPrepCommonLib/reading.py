@@ -1,7 +1,7 @@
 """Image files to Volumes: NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, and DICOM files and folders.
 
 What a file is, its first bytes tell; names without a suffix are fine. A file that is cut short or damaged
-is an error, never an image with holes: ITK fills a truncated NIfTI with zeros and reads past a wrong checksum.
+is an error, never an image with holes: ITK fills a truncated NIfTI with zeros and ignores its checksum.
 """
 
 from __future__ import annotations
