@@ -701,9 +701,8 @@ def test_wrong_values_are_refused_and_change_nothing(parameters, change, error):
 
 def test_dotted_names(parameters):
     parameters.setValue("outer.window.level", 70)
-    assert (
-        parameters.getValue("outer.window.level") == 70 and stored(parameters)["outer.window.level"] == "70"
-    )
+    assert parameters.getValue("outer.window.level") == 70
+    assert float(stored(parameters)["outer.window.level"]) == 70
     assert parameters.dataType("outer.window.level").__metadata__[0].maximum == 4000
     from slicer.parameterNodeWrapper import isParameterNodeWrapper, isParameterPack, nestedParameterNames
 

@@ -58,7 +58,7 @@ class TinyParameterNode:
     count: Annotated[int, WithinRange(1, 9)] = 3
     clip: bool = True
     name: str = "result"
-    bounds: Annotated[FloatRange, RangeBounds(-1000, 1000)] = FloatRange(-100, 100)
+    bounds: Annotated[FloatRange, RangeBounds(-1000, 1000), Default(FloatRange(-100, 100))]
 
 
 class Tiny(ScriptedLoadableModule):

@@ -23,6 +23,7 @@ from MedPrepCommonLib.headless.packs import FloatRange
 from MedPrepCommonLib.headless.parameters import Decimals, SingleStep, checkName
 from MedPrepCommonLib.headless.validators import (
     Choice,
+    Default,
     Maximum,
     Minimum,
     RangeBounds,
@@ -241,6 +242,9 @@ def _range(widget: Any, kind: Any, annotations: list[Any]) -> Connector | None:
     bounds = _first(annotations, RangeBounds)
     if bounds is None:
         raise RuntimeError("Cannot have a connection to a range widget where the float is unbounded.")
+    if _first(annotations, Default) is None:
+        # Slicer 5.13 fails here too, with an obscure message: it checks the bounds of the number 0.
+        raise RuntimeError("A range with RangeBounds needs a Default(FloatRange(...)) annotation.")
     widget.setRange(bounds.minimum, bounds.maximum)
     return Connector(
         widget,
