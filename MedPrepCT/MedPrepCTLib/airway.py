@@ -1,0 +1,208 @@
+"""Trachea and bronchi: found as a dark tube near the midline, then grown until just before they leak.
+
+Region growing from the trachea with the highest threshold that does not flood the lung is the method of most
+airway extraction work (Lo et al., Extraction of airways from CT (EXACT'09), IEEE TMI 31(11), 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from MedPrepCommonLib.job import Job
+
+from .coarsegrid import CoarseGrid
+from .morphology import IN_PLANE_CROSS, bounding_box, connected_to, dilate
+from .voxelcells import VoxelsOfCells, interpolation_weights, neighbours
+
+_BONE_HU = 180
+# Cross section of a trachea in an axial slice, and how far it strays from the spine.
+_TRACHEA_MM2 = (40.0, 1000.0)
+_MIDLINE_MM = 45.0
+_SHORTEST_MM = 18.0
+# Thresholds tried, lowest first; and how much the bronchi may add to the trachea before it must be a leak.
+_GROWTH_HU = (-960, -940, -920, -900, -880, -860, -830, -800, -760, -720)
+_BRONCHI_ML = 60.0
+# The finer grid on which lobar bronchi are followed, and how far beyond the coarse airway it reaches.
+_FINE_CELL_MM, _FINE_MARGIN_MM, _FINE_BRONCHI_ML = 1.4, 25.0, 15.0
+_LUMEN_HU = -900
+_FINEST_RIM_MM = 2.2
+
+
+def midline(coarse: np.ndarray, body: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
+    """Column index of the spine in each slice, float (k,): the densest stripe of bone in the back of the body.
+
+    Slices without bone take the middle of the body.
+    """
+    nk, nj, ni = coarse.shape
+    depth = np.arange(nj)
+    rows = body.any(axis=2)
+    front = np.where(rows.any(axis=1), rows.argmax(axis=1), 0)
+    back = np.where(rows.any(axis=1), nj - 1 - rows[:, ::-1].argmax(axis=1), nj - 1)
+    posterior = depth[None, :] > (0.55 * front + 0.45 * back)[:, None]
+    bone = ((coarse > _BONE_HU) & body & posterior[:, :, None]).sum(axis=1, dtype=np.float32)
+    stripe = ndimage.uniform_filter1d(
+        bone, max(1, int(round(30.0 / spacing_kji[2]))), axis=1, mode="constant"
+    )
+    stripe = ndimage.uniform_filter1d(
+        stripe, max(1, int(round(60.0 / spacing_kji[0]))), axis=0, mode="nearest"
+    )
+    columns = body.sum(axis=1, dtype=np.float32)
+    middle = (columns @ np.arange(ni)) / np.maximum(columns.sum(axis=1), 1)
+    middle[columns.sum(axis=1) == 0] = (ni - 1) / 2
+    return np.where(stripe.max(axis=1) > 0, stripe.argmax(axis=1).astype(float), middle)
+
+
+def find_trachea(
+    coarse: np.ndarray, inside: np.ndarray, middle: np.ndarray, spacing_kji: Sequence[float]
+) -> np.ndarray | None:
+    """Cells of the trachea where it is a round hole of its own in axial slices; bool (k, j, i), or None.
+
+    Parameters
+    ----------
+    inside : air within the body, as :func:`bodyair.air_inside` gives it. middle : see :func:`midline`.
+    """
+    sk, sj, si = spacing_kji
+    labels, count = ndimage.label(inside, IN_PLANE_CROSS)
+    if count == 0:
+        return None
+    k, j, i = np.nonzero(inside)
+    name = labels[k, j, i]
+
+    def total(weights=None):
+        return np.bincount(name, weights, count + 1)
+
+    cells = np.maximum(total(), 1)
+    area = cells * sj * si
+    x, y = i * si, j * sj
+    cx, cy = total(x) / cells, total(y) / cells
+    # Second moments; a cell's own extent added, so that a single cell is round.
+    vx = total(x * x) / cells - cx * cx + si * si / 12
+    vy = total(y * y) / cells - cy * cy + sj * sj / 12
+    vxy = total(x * y) / cells - cx * cy
+    spread = np.sqrt(np.maximum((vx - vy) ** 2 / 4 + vxy**2, 0))
+    large, small = (vx + vy) / 2 + spread, np.maximum((vx + vy) / 2 - spread, 1e-3)
+    compact = area / (4 * np.pi * np.sqrt(large * small))
+    mean = total(coarse[k, j, i]) / cells
+    away = np.abs(cx - total(middle[k] * si) / cells)
+    tube = (area >= _TRACHEA_MM2[0]) & (area <= _TRACHEA_MM2[1]) & (large <= 6.5 * small) & (compact > 0.75)
+    tube &= (mean < -720) & (away <= _MIDLINE_MM)
+    tube[0] = False
+    # Lungs are what is large and no mere gas; the trachea is not found below their middle, bowel is.
+    big = (area > 2.5 * _TRACHEA_MM2[1]) & (mean > -950)
+    lung_cells = big[name]
+    if not lung_cells.any():
+        return None
+    lung_height = np.median(k[lung_cells]) * sk
+    chains, _ = ndimage.label(tube[labels], np.ones((3, 3, 3)))
+    best, best_volume = None, 0.0
+    for number, box in enumerate(ndimage.find_objects(chains), start=1):
+        height = (box[0].stop - box[0].start) * sk
+        here = chains[box] == number
+        volume = here.sum() * sk * sj * si
+        centre = (box[0].start + box[0].stop - 1) / 2 * sk
+        if height >= _SHORTEST_MM and centre > lung_height - 10.0 and volume > best_volume:
+            best, best_volume = (box, here), volume
+    if best is None:
+        return None
+    trachea = np.zeros_like(inside)
+    trachea[best[0]] = best[1]
+    return trachea
+
+
+def grow(
+    hu: np.ndarray,
+    seeds: np.ndarray,
+    room: np.ndarray,
+    spacing_kji: Sequence[float],
+    most_ml: float,
+) -> np.ndarray:
+    """The seeds and the dark cells connected to them, at the highest threshold that does not leak.
+
+    Parameters
+    ----------
+    hu : (k, j, i). seeds : bool, in the airway. room : bool, where growth is allowed.
+    most_ml : more than this is a leak; so is reaching the border of the array sideways.
+    """
+    volume = float(np.prod(spacing_kji)) / 1000
+    best = seeds & room
+    before = best.sum() * volume
+    for threshold in _GROWTH_HU:
+        grown = connected_to(((hu < threshold) & room) | seeds, seeds)
+        now = grown.sum() * volume
+        sides = grown[:, :, [0, -1]].any() or grown[:, [0, -1], :].any()
+        if now > most_ml or sides or now > 1.6 * before + 12.0:
+            break
+        best, before = grown, now
+    return best
+
+
+def coarse_airway(
+    coarse: np.ndarray, inside: np.ndarray, trachea: np.ndarray, spacing_kji: Sequence[float]
+) -> np.ndarray:
+    """Trachea and the bronchi that the coarse grid resolves; bool (k, j, i)."""
+    sk, sj, si = spacing_kji
+    margin = (int(110 / sk) + 1, int(60 / sj) + 1, int(80 / si) + 1)
+    box = bounding_box(trachea, margin)
+    seeds = trachea[box]
+    most = seeds.sum() * float(np.prod(spacing_kji)) / 1000 + _BRONCHI_ML
+    airway = np.zeros_like(inside)
+    airway[box] = grow(coarse[box], seeds, inside[box], spacing_kji, most)
+    return airway
+
+
+class FineAirway:
+    """The airway's lumen on a grid fine enough for lobar bronchi.
+
+    Parameters
+    ----------
+    lumen : bool (k, j, i) on `grid`, which covers the volume from voxel `start` (k, j, i) on.
+    """
+
+    def __init__(self, lumen: np.ndarray, grid: CoarseGrid, start: Sequence[int]) -> None:
+        self.lumen, self.grid, self.start = lumen, grid, tuple(start)
+
+    def draw(self, hu: np.ndarray, labels: np.ndarray, threshold: float, value: int) -> None:
+        """Write the airway's voxels into the labels, over the lungs where it runs inside them."""
+        box = tuple(slice(a, a + n) for a, n in zip(self.start, self.grid.fine_shape, strict=True))
+        hu, labels = hu[box], labels[box]
+        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further.
+        in_plane = min(self.grid.spacing_kji[1:])
+        lumen = dilate(
+            self.lumen, 1.01 * in_plane if in_plane < _FINEST_RIM_MM else 0.0, self.grid.spacing_kji
+        )
+        cells = np.argwhere(dilate(lumen, 1.8, (1.0, 1.0, 1.0)))
+        if not len(cells):
+            return
+        voxels = VoxelsOfCells(cells, self.grid.factors, hu.shape)
+        field = neighbours(np.pad(lumen, 1, mode="edge"), cells) @ interpolation_weights(self.grid.factors)
+        here = voxels.read(labels)
+        airway = (voxels.read(hu) < threshold) & (field >= 0.5)
+        voxels.write(labels, np.where(airway, value, here).astype(np.uint8))
+
+
+def fine_airway(
+    hu: np.ndarray, spacing_kji: Sequence[float], cells: np.ndarray, coarse_grid: CoarseGrid, job: Job
+) -> FineAirway:
+    """Follow the airway further on a grid of about 1.4 mm, from the cells found on the coarse grid."""
+    box = bounding_box(cells, [int(_FINE_MARGIN_MM / step) + 1 for step in coarse_grid.spacing_kji])
+    start = tuple(span.start * f for span, f in zip(box, coarse_grid.factors, strict=True))
+    stop = tuple(
+        min(span.stop * f, size) for span, f, size in zip(box, coarse_grid.factors, hu.shape, strict=True)
+    )
+    region = hu[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    grid = CoarseGrid(region.shape, spacing_kji, _FINE_CELL_MM)
+    fine = grid.mean(region, job.part(0.0, 0.4))
+    # The cell that each fine cell lies in.
+    inside = [
+        np.minimum((np.arange(n) * f + f // 2) // cf, m - 1)
+        for n, f, cf, m in zip(grid.shape, grid.factors, coarse_grid.factors, cells[box].shape, strict=True)
+    ]
+    known = cells[box][np.ix_(*inside)]
+    seeds = known & (fine < _LUMEN_HU)
+    most = 1.35 * known.sum() * grid.cell_mm3 / 1000 + _FINE_BRONCHI_ML
+    lumen = grow(fine, seeds, fine < -500, grid.spacing_kji, most)
+    job.report(1.0)
+    return FineAirway(lumen | (known & (fine < -800)), grid, start)

@@ -1,0 +1,96 @@
+"""Right lung, left lung and airway from Hounsfield units.
+
+The coarse grid decides what is lung; the voxels decide where it ends. Steps: air inside the body, trachea and
+bronchi, lungs among the remaining air, right from left, vessels and nodules closed in, and at last only the cells
+on the surface looked at voxel by voxel.
+
+The outline follows the classic threshold methods (Hu, Hoffman, Reinhardt, Automatic lung segmentation for accurate
+quantitation of volumetric X-ray CT images, IEEE TMI 20(6), 2001); what is done coarse to fine is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from MedPrepCommonLib.errors import InputError
+from MedPrepCommonLib.i18n import _
+from MedPrepCommonLib.job import Job
+
+from .airway import coarse_airway, find_trachea, fine_airway, midline
+from .bodyair import air_inside
+from .coarsegrid import CoarseGrid
+from .lungclosing import close_lungs
+from .lungparts import LEFT, RIGHT, find_lungs
+from .lungsurface import Surface
+from .morphology import dilate
+
+RIGHT_LUNG, LEFT_LUNG, AIRWAY = RIGHT, LEFT, 3
+_CELL_MM = 2.8
+
+
+def segment_lungs(
+    hu: np.ndarray,
+    spacing_kji: Sequence[float],
+    *,
+    threshold: float = -500.0,
+    closing_mm: float = 8.0,
+    right_is_low_i: bool = True,
+    job: Job | None = None,
+) -> np.ndarray:
+    """Segment the lungs and the airway of a chest CT.
+
+    Parameters
+    ----------
+    hu : (k, j, i) Hounsfield units, never a windowed image; k grows to the head, j to the back. Any layout in memory.
+    spacing_kji : mm. threshold : HU below which tissue counts as aerated.
+    closing_mm : radius of the ball that closes vessels and nodules on the pleura into the lung; larger keeps larger
+        nodules and takes more of the mediastinum along.
+    right_is_low_i : i grows to the patient's left (else to the right).
+    job : progress and cancel.
+
+    Returns
+    -------
+    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 0 elsewhere. Vessels and nodules count as lung.
+
+    Raises
+    ------
+    InputError : no lung was found. Cancelled : the job was cancelled.
+    """
+    job = job or Job.quiet()
+    if not right_is_low_i:
+        flipped = segment_lungs(
+            hu[:, :, ::-1], spacing_kji, threshold=threshold, closing_mm=closing_mm, job=job
+        )
+        return flipped[:, :, ::-1]
+    spacing_kji = tuple(float(step) for step in spacing_kji)
+    grid = CoarseGrid(hu.shape, spacing_kji, _CELL_MM)
+    coarse = grid.mean(hu, job.part(0.0, 0.15, _("Reading the volume")))
+    job.report(0.15, _("Finding air inside the body"))
+    inside, body = air_inside(coarse, grid.spacing_kji, threshold)
+    middle = midline(coarse, body, grid.spacing_kji)
+    job.report(0.3, _("Following the airway"))
+    trachea = find_trachea(coarse, inside, middle, grid.spacing_kji)
+    airway = None
+    remaining = inside
+    if trachea is not None:
+        cells = coarse_airway(coarse, inside, trachea, grid.spacing_kji)
+        airway = fine_airway(hu, spacing_kji, cells, grid, job.part(0.3, 0.45))
+        # The wall and mixed cells around the lumen belong to the airway too, else they tie the lungs together.
+        wall = dilate(cells, 1.01 * max(grid.spacing_kji[1:]), (1e6, *grid.spacing_kji[1:]))
+        remaining = inside & ~wall
+    job.report(0.45, _("Telling right from left"))
+    aerated, rejected = find_lungs(remaining, coarse, middle, grid.spacing_kji, job.part(0.45, 0.65))
+    if not aerated.any():
+        raise InputError(
+            _("No lung was found in this image."),
+            _("A chest CT in Hounsfield units shows lungs as large regions between -950 and -500 HU."),
+            _("Check that the image is a CT of the chest and has not been windowed, clipped or normalized."),
+        )
+    excluded = rejected if airway is None else rejected | wall
+    filled = close_lungs(
+        aerated, coarse, excluded, middle, grid.spacing_kji, threshold, closing_mm, job.part(0.65, 0.8)
+    )
+    surface = Surface(grid, aerated, filled, rejected, airway)
+    return surface.draw(hu, threshold, job.part(0.8, 1.0, _("Drawing the surface")))

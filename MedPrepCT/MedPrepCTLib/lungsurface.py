@@ -1,0 +1,110 @@
+"""From the coarse answer to voxels: whole cells inside a lung at once, the surface voxel by voxel."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from MedPrepCommonLib.job import Job
+
+from .airway import FineAirway
+from .coarsegrid import CoarseGrid, thread_count
+from .lungclosing import HALF
+from .lungparts import LEFT, RIGHT
+from .morphology import dilate, erode
+from .voxelcells import VoxelsOfCells, interpolation_weights, neighbours
+
+_AIRWAY = 3
+# Dark voxels count as lung where the cells around are at least this much lung (of 255).
+_NEAR = 24
+_NEAR_ADDED = 0.05
+# Cells handled at a time: bounds the memory of the gathered voxels.
+_BATCH = 20_000
+
+
+class Surface:
+    """Draws lungs and airway at full resolution.
+
+    Parameters
+    ----------
+    grid : the coarse grid. aerated : uint8 (k, j, i), cells of lung air, 1 right, 2 left.
+    filled : for each side how much of each cell is lung, 0 to 255. rejected : air that is not lung.
+    airway : lumen on its finer grid, or None.
+    """
+
+    def __init__(self, grid: CoarseGrid, aerated, filled, rejected, airway: FineAirway | None) -> None:
+        self._grid, self._airway, self._rejected = grid, airway, rejected
+        self._filled = filled
+        sides = np.where(filled[RIGHT] >= filled[LEFT], RIGHT, LEFT).astype(np.uint8)
+        sides[np.maximum(filled[RIGHT], filled[LEFT]) < HALF] = 0
+        self._sides = sides
+        # A cell is core when it and all its neighbours are of one lung.
+        self._core = np.zeros(sides.shape, bool)
+        for side in (RIGHT, LEFT):
+            self._core |= erode(sides == side, 1.8, (1.0, 1.0, 1.0))
+        self._shell = dilate(sides > 0, 1.8, (1.0, 1.0, 1.0)) & ~self._core
+        self._added = (sides > 0) & (aerated == 0)
+
+    def draw(self, hu: np.ndarray, threshold: float, job: Job) -> np.ndarray:
+        """Labels of every voxel; uint8, laid out in memory as `hu` is."""
+        labels = np.zeros_like(hu, dtype=np.uint8, order="K", subok=False)
+        self._fill_core(labels, job.part(0.0, 0.3))
+        self._draw_shell(hu, labels, threshold, job.part(0.3, 0.9))
+        if self._airway is not None:
+            self._airway.draw(hu, labels, threshold, _AIRWAY)
+        job.report(1.0)
+        return labels
+
+    def _fill_core(self, labels: np.ndarray, job: Job) -> None:
+        fk, fj, fi = self._grid.factors
+        core = np.where(self._core, self._sides, 0).astype(np.uint8)
+        planes = np.flatnonzero(core.any(axis=(1, 2)))
+        if not len(planes):
+            return
+        rows = np.flatnonzero(core.any(axis=(0, 2)))
+        columns = np.flatnonzero(core.any(axis=(0, 1)))
+        rows, columns = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+        def fill(k: int) -> None:
+            job.check()
+            plane = np.repeat(np.repeat(core[k, rows, columns], fi, axis=1), fj, axis=0)
+            target = labels[
+                k * fk : (k + 1) * fk,
+                rows.start * fj : rows.stop * fj,
+                columns.start * fi : columns.stop * fi,
+            ]
+            target[:] = plane[: target.shape[1], : target.shape[2]]
+
+        with ThreadPoolExecutor(thread_count()) as pool:
+            list(pool.map(fill, planes))
+
+    def _draw_shell(self, hu, labels, threshold: float, job: Job) -> None:
+        weights = interpolation_weights(self._grid.factors)
+        cells = np.argwhere(self._shell)
+        right, left = (np.pad(self._filled[side], 1, mode="edge") for side in (RIGHT, LEFT))
+        added = np.pad(self._added, 1, mode="edge")
+        rejected = np.pad(self._rejected, 1, mode="edge")
+
+        def batch(first: int) -> None:
+            job.check()
+            some = cells[first : first + _BATCH]
+            voxels = VoxelsOfCells(some, self._grid.factors, hu.shape)
+            fields = [neighbours(share, some) @ weights for share in (right, left)]
+            lung = fields[0] + fields[1]
+            air = voxels.read(hu) < threshold
+            inside = air & (lung > _NEAR)
+            has_added = neighbours(added, some)
+            rows = np.flatnonzero(has_added.any(axis=1))
+            # Vessels and nodules closed in: their own smooth outline, wherever such cells are near.
+            inside[rows] |= (lung[rows] >= HALF) & (has_added[rows] @ weights > _NEAR_ADDED)
+            gas = neighbours(rejected, some)
+            rows = np.flatnonzero(gas.any(axis=1))
+            inside[rows] &= gas[rows] @ weights < 0.5
+            side = np.where(fields[0] >= fields[1], RIGHT, LEFT).astype(np.uint8)
+            voxels.write(labels, np.where(inside, side, 0).astype(np.uint8))
+
+        starts = range(0, len(cells), _BATCH)
+        with ThreadPoolExecutor(thread_count()) as pool:
+            for n, _ in enumerate(pool.map(batch, starts)):
+                job.report((n + 1) / len(starts))
