@@ -200,6 +200,22 @@ def installed(built, tmp_path_factory) -> Path:
     return prefix
 
 
+def test_wheel_holds_the_modules_and_its_command_works(tmp_path):
+    """``pip install .``: the same files as in Slicer, and the command ``medprep``."""
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, REPOSITORY)
+    (wheel,) = tmp_path.glob("medprep-*.whl")
+    site = tmp_path / "site"
+    run(*pip, "install", "--no-deps", "--no-index", "--target", site, wheel)
+    found = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    assert listed_files() <= found
+    others = {name for name in found - listed_files() if not name.endswith(".pyc")}
+    assert all(name.startswith(("bin/", "Scripts/", "medprep-")) for name in others), others
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    (command,) = [path for path in site.glob("*/medprep*") if path.parent.name in ("bin", "Scripts")]
+    assert "ct.window" in run(command, "operations", cwd=tmp_path, env=environment).stdout
+
+
 def cmake_program(name: str) -> Path:
     """CMake of the environment: the one of a stable Linux is often older than the template asks for."""
     import cmake
@@ -213,18 +229,24 @@ def ninja_program() -> Path:
     return next(Path(ninja.BIN_DIR).glob("ninja*"))
 
 
+def listed_files() -> set[str]:
+    """Paths in the folder of scripted modules that the CMake lists install."""
+    return {
+        text.replace("${MODULE_NAME}", name)
+        for name in MODULES
+        for names in cmake_lists.listed(REPOSITORY / name).values()
+        for text in names
+    }
+
+
 def scripted_modules(prefix: Path) -> Path:
     return prefix / "lib" / "Slicer-5.13" / "qt-scripted-modules"
 
 
 def test_installed_files_are_the_listed_files(installed):
-    expected = set()
-    for name in MODULES:
-        for names in cmake_lists.on_disk(REPOSITORY / name).values():
-            expected |= {text.replace("${MODULE_NAME}", name) for text in names}
     folder = scripted_modules(installed)
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert found == expected
+    assert found == listed_files()
 
 
 def test_installed_description(installed):

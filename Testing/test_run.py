@@ -318,7 +318,7 @@ def test_replaced_interpreter_is_noticed(whole, script):
 
 
 def test_patch_release_of_python_is_fine(whole):
-    """The interpreter's file changed, but it is the same version with the same packages: no new installation."""
+    """The interpreter's file changed, but not its version and packages: nothing is installed again."""
     with open(whole.python, "a") as file:
         file.write("# patched\n")
     before = Path(whole.stamp).read_text()
@@ -329,9 +329,7 @@ def test_patch_release_of_python_is_fine(whole):
 
 def test_broken_environment_is_mended_when_nobody_uses_it(project):
     code = "import time; print('in', flush=True); time.sleep(2); import tinywheel"
-    user = start(
-        project, "python", "-c", "import time; print('in', flush=True); time.sleep(2); import tinywheel"
-    )
+    user = start(project, "python", "-c", code)
     assert user.stdout.readline() == "in\n"
     python = project / ".venv" / "bin" / "python"
     python.unlink()
