@@ -156,7 +156,7 @@ def _ticks(low: float, high: float, wanted: int, tight: bool) -> tuple[list[floa
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9) if tight else math.floor(low / step + 1e-9)
     last = math.floor(high / step + 1e-9) if tight else math.ceil(high / step - 1e-9)
-    ticks = [round(n * step, 12) + 0.0 for n in range(first, last + 1)]
+    ticks = [n * step for n in range(first, last + 1)]
     return ticks, ((low, high) if tight else (ticks[0], ticks[-1]))
 
 

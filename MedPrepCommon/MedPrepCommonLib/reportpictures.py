@@ -7,7 +7,7 @@ planes. Everything is plain data and PNG bytes, so that a report can be made aga
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -219,18 +219,23 @@ def outline_colors(overlay: LabelVolume) -> dict[int, tuple[float, float, float]
     Anatomy colours are made for surfaces in 3-D: pale, and nearly the same for a pair of organs. A thin line
     on grey needs saturation, and neighbours need different hues.
     """
-    found: dict[int, tuple[float, float, float]] = {}
     segments = {s.value: s.color for s in overlay.segments}
-    for value in segments or [int(v) for v in np.unique(overlay.array) if v]:
-        hue, saturation, brightness = colorsys.rgb_to_hsv(*segments.get(value, (0.5, 0.5, 0.5)))
-        taken = [colorsys.rgb_to_hsv(*color)[0] for color in found.values()]
-        if saturation < 0.1 or _nearest_hue(hue, taken) < _HUES_APART:
-            hue = max(_HUES, key=lambda h: _nearest_hue(h, taken))
-        found[value] = colorsys.hsv_to_rgb(hue, max(saturation, 0.7), max(brightness, 0.95))
-    return found
+    values = list(segments) or [int(v) for v in np.unique(overlay.array) if v]
+    own = {value: colorsys.rgb_to_hsv(*segments.get(value, (0.5, 0.5, 0.5))) for value in values}
+    hues: dict[int, float] = {}
+    for value, (hue, saturation, _brightness) in own.items():
+        if saturation >= 0.1 and _nearest_hue(hue, hues.values()) >= _HUES_APART:
+            hues[value] = hue
+    for value in values:
+        if value not in hues:
+            hues[value] = max(_HUES, key=lambda hue: _nearest_hue(hue, hues.values()))
+    return {
+        value: colorsys.hsv_to_rgb(hues[value], max(own[value][1], 0.7), max(own[value][2], 0.95))
+        for value in values
+    }
 
 
-def _nearest_hue(hue: float, others: list[float]) -> float:
+def _nearest_hue(hue: float, others: Iterable[float]) -> float:
     """Distance on the colour circle (0 to 0.5) to the nearest of the others."""
     return min((min(abs(hue - o), 1 - abs(hue - o)) for o in others), default=0.5)
 
