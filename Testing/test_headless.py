@@ -6,6 +6,7 @@ import enum
 import logging
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -83,6 +84,24 @@ def test_without_slicer_core_the_error_says_what_to_install():
             print("refused")
     """)
     assert done.stdout.strip() == "refused", done.stderr
+
+
+def test_a_broken_slicer_core_is_not_called_missing(tmp_path):
+    (tmp_path / "slicer.py").write_text("raise ImportError('libEGL.so.1: cannot open shared object file')")
+    done = run(
+        f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        from MedPrepCommonLib import headless
+        from MedPrepCommonLib.errors import MissingPackageError
+        try:
+            headless.start()
+        except MissingPackageError as error:
+            assert "cannot be loaded" in error.wrong and "libEGL.so.1" in error.wrong
+            print("told")
+    """
+    )
+    assert done.stdout.strip() == "told", done.stderr
 
 
 def test_another_package_named_slicer_is_recognised():
@@ -291,6 +310,17 @@ def _matrix(node):
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def test_slicer_does_not_warn_about_the_writer_of_a_saved_scene(slicerHost, tmp_path):
+    addVolume()
+    saved = headless.saveScene(tmp_path / "case.mrb")
+    headless.clear()
+    headless.loadScene(saved)
+    written = slicer.mrmlScene.GetLastLoadedVersion()
+    assert re.fullmatch(r"Slicer (\d+)\.(\d+)\.\d+ [1-9]\d+", written)
+    assert tuple(map(int, re.findall(r"\d+", written)[:2])) <= (5, 10)
+    assert slicer.mrmlScene.GetVersion() == written
 
 
 def test_a_scene_that_cannot_be_stored_leaves_no_file(slicerHost, tmp_path):

@@ -176,6 +176,12 @@ def _importSlicer() -> Any:
     try:
         import slicer
     except ImportError as error:
+        if getattr(error, "name", None) not in ("slicer", "slicer_core", "vtk", "vtkmodules"):
+            raise MissingPackageError(
+                _("slicer-core is installed but cannot be loaded: {error}.").format(error=error),
+                _("Outside Slicer, MedPrep keeps its scene with slicer-core 5.13 and VTK 9.6."),
+                _("Install the library that is named above, or reinstall slicer-core in a new environment."),
+            ) from error
         raise MissingPackageError(
             _("The package slicer-core is not installed."),
             _("Outside Slicer, MedPrep keeps its scene with slicer-core 5.13 (Python 3.10 or newer)."),

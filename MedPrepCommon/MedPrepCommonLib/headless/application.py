@@ -31,10 +31,8 @@ class HeadlessApplication:
 
     def __init__(self, host: Any) -> None:
         self.host = host
-        version = re.match(r"(\d+)\.(\d+)\.(\d+)", importlib.metadata.version("slicer-core"))
-        self.majorVersion, self.minorVersion = (int(part) for part in version.groups()[:2])
+        self.majorVersion, self.minorVersion, self.revision = _slicerVersion()
         self.applicationVersion = f"{self.majorVersion}.{self.minorVersion}"
-        self.revision = version.group(3)
         self.temporaryPath = host.temporaryPath
         self.moduleManagerInstance = ModuleManager()
 
@@ -75,6 +73,15 @@ class HeadlessApplication:
 
     def disconnect(self, signal: str, slot: Callable[..., Any]) -> bool:
         return True
+
+
+def _slicerVersion() -> tuple[int, int, str]:
+    try:
+        version = importlib.metadata.version("slicer-core")
+    except importlib.metadata.PackageNotFoundError:  # PythonSlicer: MRML without a wheel and without application
+        return 0, 0, ""
+    major, minor, revision = re.match(r"(\d+)\.(\d+)\.(\d+)", version).groups()
+    return int(major), int(minor), revision
 
 
 class ModuleManager:

@@ -49,6 +49,11 @@ PLUGINS = (
     ("vtkMRMLPlotSeriesNode", "Plots"),
 )
 
+# What a saved scene says about its writer. Slicer warns that a scene "may not load correctly" when this names
+# another application (slicer-core calls itself "slicer-core 4.0.0 0") or a newer version than its own; we
+# promise 5.10 and up.
+SCENE_VERSION = "Slicer 5.10.0 31053"
+
 # Nine evenly spaced colours of the maps that Slicer reads from files; slicer-core ships no files. Only the
 # node's ID is saved with a scene, so a scene made here shows Slicer's own map when it is opened in Slicer.
 COLOR_MAPS = {
@@ -78,6 +83,7 @@ class SceneHost:
         atexit.register(folder.cleanup)
         self.temporaryPath = folder.name
         self.scene = slicer.vtkMRMLScene()
+        self.scene.SetVersion(SCENE_VERSION)
         self.applicationLogic = slicer.vtkSlicerApplicationLogic()
         self.logics: dict[str, Any] = {}
         with quietVtk():
