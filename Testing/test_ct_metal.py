@@ -235,6 +235,16 @@ def test_no_metal_no_streaks() -> None:
     assert (nothing.extent, nothing.slices) == (0.0, 0)
 
 
+@pytest.mark.parametrize("k", [40, 60, 90])
+@pytest.mark.parametrize(("j", "i"), [(100, 100), (128, 128), (150, 70), (190, 128), (60, 128)])
+def test_anatomy_is_not_streaks(shared_data, k, j, i) -> None:
+    """Metal pretended in a real chest without any has no streaks around it."""
+    volume = read(shared_data / "ct/lidc0314-2mm/ct.nii.gz")
+    pretended = np.zeros(volume.shape, np.uint8)
+    pretended[k : k + 8, j : j + 5, i : i + 5] = 1
+    assert measure_streaks(volume.array, pretended, volume.spacing_kji).extent < 0.01
+
+
 def test_lungs_and_air_are_not_streaks() -> None:
     # The pin lies between the lungs: their dark borders must not count.
     assert metal(pin(body(noise=25))).metrics["streakExtent"] < 0.005

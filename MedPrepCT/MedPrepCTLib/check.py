@@ -60,7 +60,7 @@ class CheckCT:
         inside = found.without(padding)
         judgement = hounsfield.judge(inside, image.array.dtype, image.modality)
         job.report(0.9)
-        checks = [_units(judgement, inside)]
+        checks = [_units(judgement, inside, padding)]
         if judgement.kind == "HU":
             checks += [_air(inside), _soft_tissue(inside), _bone(inside)]
         checks += [_padding(padding, found, image), *_range_ends(found, padding)]
@@ -79,10 +79,15 @@ def check_table(checks: list[Check]) -> Table:
     return Table(_("Quality control"), ("check", "verdict", "value", "limit", "advice"), rows)
 
 
-def _units(judgement: Judgement, found: Histogram) -> Check:
+def _units(judgement: Judgement, found: Histogram, padding: int | None) -> Check:
     limit = _("air near -1000, water near 0")
     if judgement.kind == "HU":
-        return Check(_("Hounsfield units"), "pass", f"{found.minimum:g} .. {found.maximum:g} HU", limit)
+        return Check(
+            _("Hounsfield units"),
+            "pass",
+            f"{inside_minimum(found, padding):g} .. {found.maximum:g} HU",
+            limit,
+        )
     return Check(_("Hounsfield units"), "fail", judgement.wrong, limit, judgement.advice)
 
 

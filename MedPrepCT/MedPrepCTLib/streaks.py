@@ -2,8 +2,8 @@
 
 Beam hardening and photon starvation draw dark and bright streaks through the slices that hold metal. Dark
 ones are told from anatomy because nothing that thin and that dark lies inside soft tissue; lungs, bowel gas
-and the air around the patient are thick. The same places in the nearest slices without metal give the share
-that anatomy itself has there (thin walls of gas, fissures, noise), which is subtracted.
+and the air around the patient are thick. The same places in the nearest slices without metal, one on either
+side, give the share that anatomy itself has there (thin walls of gas, fissures, noise), which is subtracted.
 
 Limits: bright streaks look like bone, so they are measured but do not count for the grade. In the lung, and
 where metal fills the whole scan (nothing to compare with), the figure is a rough one. Streaks that leave soft
@@ -24,11 +24,14 @@ REACH = 50.0  # mm around metal that are looked at
 BLOOMING = 5.0  # mm around metal that are its own blurred edge
 DARK, BRIGHT = -200.0, 300.0  # HU
 _THIN = 12.0  # mm; a darker area that holds a square of this size is lung, gas or air
-_TISSUE = 24.0  # mm; square of which more than half must be tissue
+_TISSUE = 24.0  # mm; square of which a share must be tissue
+# With 0.7, metal pretended at 21 places of two real chests gave less than 1 % each; with 0.5 up to 3 %.
+_TISSUE_SHARE = 0.7
+# Heavy streaks hide the tissue that they lie in; clean slices that are solid there show it.
+_SOLID_SHARE = 0.9
 _CLEAR = 10.0  # mm between metal and a slice to compare with
 _PIXEL = 1.5  # mm; finer pixels are skipped, not averaged
 _MOST_SLICES = 8
-_COMPARED = 2
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,22 @@ def measure_streaks(
     for n, k in enumerate(looked):
         job.report(n / len(looked), _("Streaks"))
         box, near = _neighbourhood(metal[k], step, pixel)
-        found += _count(hu[k][box], near, pixel)
-        for other in clear[np.argsort(np.abs(clear - k), kind="stable")[:_COMPARED]]:
-            compared.add(int(other))
-            elsewhere += _count(hu[other][box], near, pixel)
+        others = _neighbours(clear, k)
+        solid = np.full(near.shape, bool(others))
+        for other in others:
+            compared.add(other)
+            dark, tissue = _dark_and_tissue(hu[other][box], pixel)
+            elsewhere += _count(hu[other][box], dark, near & (tissue > _TISSUE_SHARE))
+            solid &= tissue > _SOLID_SHARE
+        dark, tissue = _dark_and_tissue(hu[k][box], pixel)
+        found += _count(hu[k][box], dark, near & ((tissue > _TISSUE_SHARE) | solid))
     shares = [*(found[1:] / max(found[0], 1)), *(elsewhere[1:] / max(elsewhere[0], 1))]
     return Streaks(*(float(s) for s in shares), len(looked), len(compared))
+
+
+def _neighbours(clear: np.ndarray, k: int) -> list[int]:
+    """The nearest slice without metal on either side, where there is one."""
+    return [int(side[end]) for side, end in ((clear[clear < k], -1), (clear[clear > k], 0)) if side.size]
 
 
 def _spread(size: int, most: int) -> np.ndarray:
@@ -112,21 +125,17 @@ def _neighbourhood(
     return tuple(box), (distance > BLOOMING) & (distance <= REACH)
 
 
-def _count(hu: np.ndarray, near: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
-    """Tissue pixels near metal, and how many of them are thin and dark, or bright."""
+def _dark_and_tissue(hu: np.ndarray, pixel: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Where it is dark but not thick, and which share of the surroundings is not dark."""
     dark = (hu < DARK).view(np.uint8)
     thick = _squares(_THIN, pixel)
     opened = ndimage.minimum_filter(dark, thick, mode="constant", cval=1)
     opened = ndimage.maximum_filter(opened, thick, mode="constant", cval=0)
-    tissue = ndimage.uniform_filter((hu >= DARK).astype(np.float32), _squares(_TISSUE, pixel)) > 0.5
-    near = near & tissue
-    return np.array(
-        [
-            np.count_nonzero(near),
-            np.count_nonzero(near & (dark > opened)),
-            np.count_nonzero(near & (hu > BRIGHT)),
-        ]
-    )
+    return dark > opened, ndimage.uniform_filter(1 - dark.astype(np.float32), _squares(_TISSUE, pixel))
+
+
+def _count(hu: np.ndarray, dark: np.ndarray, where: np.ndarray) -> np.ndarray:
+    return np.array([np.count_nonzero(part) for part in (where, where & dark, where & (hu > BRIGHT))])
 
 
 def _squares(size: float, pixel: tuple[float, float]) -> tuple[int, ...]:
