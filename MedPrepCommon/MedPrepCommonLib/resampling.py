@@ -16,8 +16,8 @@ from .errors import InputError, ParameterError
 from .i18n import _
 from .job import Job
 from .parallel import Crew, real_array
-from .resampling_kernels import axis_operator
-from .resampling_products import PlaneResampler, StackResampler
+from .resampling_kernels import AxisOperator, axis_operator
+from .resampling_products import Finish, PairResampler, PlaneResampler, StackResampler
 
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3, "quintic": 5}
 
@@ -194,10 +194,15 @@ def _weighted(
 ) -> None:
     single = all(t in (np.float32, np.float16) or t.itemsize <= 2 for t in (array.dtype, output.dtype))
     work = np.dtype(np.float32 if single else np.float64)
-    along_k, along_j, along_i = (
-        axis_operator(array.shape[a], starts[a], steps[a], output.shape[a], order, sigma[a], work)
-        for a in range(3)
-    )
+    operators = []
+    for axis in range(3):
+        start, step = starts[axis], steps[axis]
+        if step < 0:  # the same samples of the flipped image, at a positive step
+            array, start, step = np.flip(array, axis), array.shape[axis] - 1 - start, -step
+        operators.append(
+            axis_operator(array.shape[axis], start, step, output.shape[axis], order, sigma[axis], work)
+        )
+    along_k, along_j, along_i = operators
     if (
         order == 1
         and single
@@ -206,28 +211,59 @@ def _weighted(
     ):
         limits = None  # a weighted mean of values that fit
     plane = PlaneResampler(along_j, along_i, work, crew.size)
-    stack = StackResampler(along_k, plane.samples, plane.room, work, limits, crew.size)
+    finish = Finish(output.dtype, limits, work)
+    flat = output.reshape(len(output), -1)  # a view, also of one component
+    if PairResampler.fits(along_k):
+        _by_pairs(array, flat, PairResampler(along_k, plane, work, finish, crew.size), crew, job)
+    else:
+        stack = StackResampler(along_k, flat.shape[1], work, finish, crew.size)
+        _by_bands(array, flat, along_k, plane, stack, crew, job)
+
+
+def _by_pairs(
+    array: np.ndarray, output: np.ndarray, pairs: PairResampler, crew: Crew, job: Job | None
+) -> None:
+    """Linear along k: each thread takes runs of output slices, long enough that few slices are done twice."""
+    length = min(48, max(8, len(output) // (4 * crew.size)))
+    starts = range(0, len(output), length)
+
+    def run(piece: int, worker: int) -> None:
+        for index in range(starts[piece], min(starts[piece] + length, len(output))):
+            pairs.run(array, index, output[index], worker)
+            if worker == 0 and job is not None:
+                job.check()
+
+    crew.run(run, len(starts), job)
+
+
+def _by_bands(
+    array: np.ndarray,
+    output: np.ndarray,
+    along_k: AxisOperator,
+    plane: PlaneResampler,
+    stack: StackResampler,
+    crew: Crew,
+    job: Job | None,
+) -> None:
+    """Splines along k: all threads first resample the slices that a band lacks, then weight them together."""
     held = range(0)
-    for number, band in enumerate(along_k.bands):
-        needed = range(band.first, band.last)
-        new = [s for s in needed if s not in held]
+    for band in range(len(along_k.weights)):
+        needed = along_k.window(band)
+        new = [index for index in needed if index not in held]
         held = needed
-
-        def resample_slice(piece: int, worker: int, new: list[int] = new) -> None:
-            plane.run(array[new[piece]], stack.place(new[piece]), worker)
-
-        crew.run(resample_slice, len(new))
-        target = output[band.start : band.stop].reshape(band.stop - band.start, -1)
+        target = output[band * along_k.rows : (band + 1) * along_k.rows]
         weights = stack.weights(band)
 
-        def weight_slices(
-            piece: int, worker: int, weights: np.ndarray = weights, target: np.ndarray = target
-        ) -> None:
+        def resample_slice(piece: int, worker: int, new: list[int] = new) -> None:
+            plane.run(array[new[piece]], stack.place(new[piece]).reshape(plane.shape), worker)
+
+        def weight_slices(piece: int, worker: int, weights=weights, target=target) -> None:
             stack.run(weights, piece, target, worker)
 
+        crew.run(resample_slice, len(new))
         crew.run(weight_slices, stack.pieces)
         if job is not None:
-            job.report((number + 1) / len(along_k.bands))
+            job.report((band + 1) / len(along_k.weights))
 
 
 # ---- nearest
@@ -253,13 +289,18 @@ def _nearest(
     in_k, in_j, in_i = (
         nearest_indices(array.shape[a], starts[a], steps[a], output.shape[a]) for a in range(3)
     )
-    same = array.dtype == output.dtype and limits is None
+    same = array.dtype == output.dtype and limits in (None, _type_limits(output.dtype))
+
+    slices, first = np.unique(
+        in_k, return_index=True
+    )  # positions, and with them indices, only rise or only fall
+    stops = first + np.bincount(np.searchsorted(slices, in_k))
 
     def task(piece: int, worker: int) -> None:
-        picked = array[in_k[piece]].take(in_j, axis=0).take(in_i, axis=1)
-        output[piece] = picked if same else _converted(picked, output.dtype, limits)
+        picked = array[slices[piece]].take(in_j, axis=0).take(in_i, axis=1)
+        output[first[piece] : stops[piece]] = picked if same else _converted(picked, output.dtype, limits)
 
-    crew.run(task, len(in_k), job)
+    crew.run(task, len(slices), job)
 
 
 def _converted(values: np.ndarray, dtype: np.dtype, limits: tuple[float, float] | None) -> np.ndarray:

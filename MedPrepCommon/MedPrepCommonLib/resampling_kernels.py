@@ -22,45 +22,81 @@ from scipy.special import ndtr
 
 # Samples after which the prefilter's tail (0.268^n for cubic, 0.431^n for quintic) is below 1e-16.
 _PREFILTER_REACH = {1: 0, 3: 28, 5: 44}
-# Output samples per band: small bands waste few products on zeros, large ones need fewer calls. Measured.
-MOST_ROWS = 16
-
 _GAUSSIAN_REACH = 8.0  # standard deviations
 
 # Weights below this are left out: 1e-6 of 4000 HU is 0.004 HU.
 _SMALLEST_WEIGHT = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-14}
 
-
-@dataclass(frozen=True)
-class Band:
-    """Rows ``start:stop`` of the matrix, which use the input samples ``first:last``."""
-
-    start: int
-    stop: int
-    first: int
-    last: int
-    weights: np.ndarray  # (stop - start, last - first)
+# Output samples per band: multiples of what a vector register holds. _CALL is what one product costs beside
+# its multiplications, in multiplications per line.
+_BAND_ROWS = (8, 16, 24, 32)
+_LANES = 16
+_CALL = 100
 
 
 @dataclass(frozen=True)
 class AxisOperator:
-    """All bands along one axis; `identity` when the output samples are the input samples."""
+    """A matrix along one axis as bands of equal shape that advance evenly: one call multiplies them all.
+
+    Band b holds the output samples ``b * rows`` onwards (the last may have rows of zeros beyond `outputs`)
+    and uses the input samples ``first + b * advance`` onwards; those beyond the image have weights of zero.
+    """
 
     inputs: int
     outputs: int
-    identity: bool
-    bands: tuple[Band, ...]
+    weights: np.ndarray  # (bands, rows, input samples)
+    first: int
+    advance: int
+
+    @property
+    def rows(self) -> int:
+        """Output samples per band."""
+        return self.weights.shape[1]
 
     @property
     def reach(self) -> int:
-        """Largest number of input samples that one band uses."""
-        return max(band.last - band.first for band in self.bands)
+        """Input samples per band."""
+        return self.weights.shape[2]
+
+    @property
+    def before(self) -> int:
+        """Samples ahead of the image that the bands touch."""
+        return max(0, -self.first)
+
+    @property
+    def after(self) -> int:
+        """Samples past the image that the bands touch."""
+        return max(0, self.first + (len(self.weights) - 1) * self.advance + self.reach - self.inputs)
+
+    @property
+    def identity(self) -> bool:
+        """Whether the output samples are the input samples."""
+        if self.inputs != self.outputs:
+            return False
+        rows, columns, values = self.entries()
+        return len(rows) == self.outputs and np.array_equal(rows, columns) and bool((values == 1).all())
+
+    def window(self, band: int) -> range:
+        """Input samples within the image that a band uses."""
+        start = self.first + band * self.advance
+        return range(max(0, start), min(self.inputs, start + self.reach))
+
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Output sample, input sample and weight of all that is not zero, by output, then input sample."""
+        band, row, column = np.nonzero(self.weights)
+        order = np.lexsort((column, row, band))
+        band, row, column = band[order], row[order], column[order]
+        return (
+            band * self.rows + row,
+            self.first + band * self.advance + column,
+            self.weights[band, row, column],
+        )
 
 
 def axis_operator(
     inputs: int, start: float, step: float, outputs: int, order: int, sigma: float, work: np.dtype
 ) -> AxisOperator:
-    """Bands of a few output samples each, at input indices ``start + n * step``.
+    """The operator that samples at input indices ``start + n * step``, step >= 0.
 
     Parameters
     ----------
@@ -70,14 +106,39 @@ def axis_operator(
     sigma : standard deviation of a Gaussian in input samples, convolved exactly with the interpolated signal.
     work : float32 or float64.
     """
-    positions = np.clip(start + step * np.arange(outputs), -0.5, inputs - 0.5)
-    identity = outputs == inputs and sigma == 0 and bool(np.abs(positions - np.arange(inputs)).max() < 1e-9)
-    rows = max(2, min(MOST_ROWS, round(2 * MOST_ROWS / max(abs(step), 1e-3))))
-    bands = tuple(
-        _band(positions[a : a + rows], a, inputs, order, sigma, np.dtype(work))
-        for a in range(0, outputs, rows)
-    )
-    return AxisOperator(inputs, outputs, identity, bands)
+    work = np.dtype(work)
+    exact = start + step * np.arange(outputs)
+    whole = np.rint(exact)
+    exact = np.where(np.abs(exact - whole) < 1e-9, whole, exact)
+    positions = np.clip(exact, -0.5, inputs - 0.5)
+    rows = _band_rows(positions, step, order, sigma, work)
+    starts = range(0, outputs, rows)
+    parts = [_band(positions[a : a + rows], inputs, order, sigma, work) for a in starts]
+    advance = round(rows * step)
+    first = min(part[0] - b * advance for b, part in enumerate(parts))
+    reach = max(part[0] - b * advance - first + part[1].shape[1] for b, part in enumerate(parts))
+    weights = np.zeros((len(parts), rows, reach), work)
+    for b, (begin, part) in enumerate(parts):
+        offset = begin - b * advance - first
+        weights[b, : part.shape[0], offset : offset + part.shape[1]] = part
+    return AxisOperator(inputs, outputs, weights, first, advance)
+
+
+def _band_rows(positions: np.ndarray, step: float, order: int, sigma: float, work: np.dtype) -> int:
+    """Rows per band that need the fewest multiplications; best where ``rows * step`` is nearly whole."""
+    # How far weights reach, roughly: the spline or its prefilter, and the blur.
+    decay = {1: 1e-9, 3: 0.268, 5: 0.431}[order]
+    small = math.log(_SMALLEST_WEIGHT[work])
+    reach = 1 + math.ceil(small / math.log(decay)) * (order > 1) + math.ceil(math.sqrt(-2 * small) * sigma)
+    base, best = np.floor(positions).astype(int), (math.inf, 1)
+    for rows in _BAND_ROWS:
+        first = base[::rows]
+        last = base[np.minimum(np.arange(len(first)) * rows + rows - 1, len(base) - 1)]
+        drift = np.arange(len(first)) * round(rows * step)
+        width = (last - drift).max() - (first - drift).min() + 2 * reach
+        cost = len(first) * (-(-rows // _LANES) * _LANES * width + _CALL)
+        best = min(best, (cost, rows))
+    return best[1]
 
 
 def spline_kernel(x: np.ndarray, order: int, sigma: float) -> np.ndarray:
@@ -110,7 +171,10 @@ def _folded(index: np.ndarray, size: int, order: int) -> np.ndarray:
     return np.minimum(index, 2 * size - 2 - index)
 
 
-def _band(positions: np.ndarray, start: int, size: int, order: int, sigma: float, work: np.dtype) -> Band:
+def _band(
+    positions: np.ndarray, size: int, order: int, sigma: float, work: np.dtype
+) -> tuple[int, np.ndarray]:
+    """First input sample and weights (position, input sample) for a few neighbouring positions."""
     radius = (order + 1) / 2 + _GAUSSIAN_REACH * sigma
     index = np.arange(math.floor(positions.min() - radius), math.ceil(positions.max() + radius) + 1)
     weights = spline_kernel(positions[:, None] - index, order, sigma)
@@ -121,13 +185,10 @@ def _band(positions: np.ndarray, start: int, size: int, order: int, sigma: float
     np.add.at(window, folded - first, weights.T)
     if order > 1:
         window = _prefiltered(window, first, size, order)
-    kept = np.flatnonzero((np.abs(window) > _SMALLEST_WEIGHT[work]).any(axis=1))
+    window[np.abs(window) <= _SMALLEST_WEIGHT[work]] = 0
+    kept = np.flatnonzero(window.any(axis=1))
     window = window[kept[0] : kept[-1] + 1]
-    window = (window / window.sum(axis=0)).T
-    first = first + int(kept[0])
-    return Band(
-        start, start + len(positions), first, first + window.shape[1], np.ascontiguousarray(window, work)
-    )
+    return first + int(kept[0]), (window / window.sum(axis=0)).T
 
 
 def _prefiltered(window: np.ndarray, first: int, size: int, order: int) -> np.ndarray:
