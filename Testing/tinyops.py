@@ -62,7 +62,7 @@ def registered() -> Iterator[None]:
                 checks=[
                     Check(
                         "Anything bright",
-                        "pass" if count else "warn",
+                        "pass" if count else "warn" if self.threshold < 4000 else "fail",
                         f"{count} voxels",
                         "> 0",
                         "Look closer.",

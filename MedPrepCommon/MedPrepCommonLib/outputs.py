@@ -79,8 +79,7 @@ def write(
             write_nifti(volume, draft / f"{names.get(name, name)}.nii.gz", job)
         for name, table in result.tables.items():
             _write_text(draft / f"{names[name]}.csv", table.to_csv())
-        job.report(0.4, _("Writing the scene"))
-        _write_scene(run, inputs, draft, names)
+        _write_scene(run, inputs, draft, names, job.part(0.4, 0.75))
         _write_json(draft / "provenance.json", run.record)
         _write_json(draft / "recipe.json", run.record["recipe"])
         _write_json(draft / "qc.json", quality(result))
@@ -145,10 +144,13 @@ def write_nifti(volume: Volume, path: Path, job: Job | None = None) -> None:
         plain.unlink(missing_ok=True)
 
 
-def _write_scene(run: RecipeRun, inputs: Mapping[str, Volume], draft: Path, names: Mapping[str, str]) -> None:
+def _write_scene(
+    run: RecipeRun, inputs: Mapping[str, Volume], draft: Path, names: Mapping[str, str], job: Job
+) -> None:
     """``scene.mrb`` with inputs and results under one subject, and each label map as ``.seg.nrrd``."""
     from . import headless
 
+    job.report(0.0, _("Writing the scene"))
     headless.start()
     from . import scenebundle
 
@@ -156,8 +158,10 @@ def _write_scene(run: RecipeRun, inputs: Mapping[str, Volume], draft: Path, name
     bundle = draft / "scene.mrb"
     nodes = scenebundle.placeRun(run.result, inputs, recipe["title"] or recipe["name"])
     try:
+        job.report(0.2)
         for name in run.result.labels:
             scenebundle.writeSegmentation(nodes[name], draft / f"{names[name]}.seg.nrrd")
+        job.report(0.4)
         headless.saveScene(bundle)
     finally:
         headless.clear()

@@ -36,7 +36,7 @@ def verdict_text(quality: Mapping[str, Any]) -> str:
     if not checks:
         return _("The recipe has no checks.")
     if counts["pass"] == len(checks):
-        return _("All {n} checks passed.").format(n=len(checks))
+        return _("{n} of {n} checks passed.").format(n=len(checks))
     texts = {"fail": _("{n} failed"), "warn": _("{n} with a warning"), "pass": _("{n} passed")}
     found = ", ".join(texts[v].format(n=n) for v, n in counts.items() if n)
     return _("{n} checks: {found}.").format(n=len(checks), found=found)
