@@ -39,7 +39,7 @@ def with_info(volume: Volume, **info) -> Volume:
 def test_histogram_counts_every_voxel(values, dtype) -> None:
     array = np.array(values).clip(-30000, 32000).astype(dtype).reshape(2, 2, 2)
     found = histogram(array)
-    rounded = np.floor(array.astype(np.float64) + 0.5).clip(-4096, 32767).astype(int)
+    rounded = np.floor(array.astype(np.float64) + 0.5).clip(-32768, 32767).astype(int)
     assert found.total == 8 and (found.minimum, found.maximum) == (array.min(), array.max())
     for value in np.unique(rounded):
         assert found.count(value) == (rounded == value).sum()

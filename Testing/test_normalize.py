@@ -46,8 +46,6 @@ def test_minmax_equals_numpy(array, dtype, low, width, span, ijkToRAS) -> None:
     assert result.metrics["below"] == pytest.approx((array < low).mean())
     assert result.metrics["above"] == pytest.approx((array > high).mean())
     assert (result.metrics["low"], result.metrics["high"]) == (low, high)
-    assert result.metrics["mean"] == pytest.approx(wanted.mean(), abs=1e-6)
-    assert result.metrics["standardDeviation"] == pytest.approx(wanted.std(), abs=1e-6)
     assert snapshot(volume) == before
 
 

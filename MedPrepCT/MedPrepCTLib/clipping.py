@@ -14,7 +14,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
 from MedPrepCommonLib.result import Result, Table
 from MedPrepCommonLib.volume import Volume
 
-from .hounsfield import find_padding, hu_notes
+from .hounsfield import look
 
 _SPAN = Span(-4096, 32767, 10, 1)
 _TASK = "usual range for the task"
@@ -64,9 +64,11 @@ class Clip:
     def __call__(self, image: Volume, job: Job) -> Result:
         mapped = blocks.clip(image.array, self.low, self.high, count=True, job=job.part(0.0, 0.8))
         total = image.array.size
-        padding = find_padding(image.array)
-        padded = int(np.count_nonzero(image.array == padding)) if padding is not None else 0
-        clipped_padding = padded if padding is not None and padding < self.low else 0
+        judgement, padding = look(image)
+        clipped_padding = 0
+        if padding is not None and padding < self.low:
+            job.report(0.8, _("Padding"))
+            clipped_padding = int(np.count_nonzero(image.array == padding))
         below = mapped.below - clipped_padding
         rows = [
             (_("below"), f"< {self.low:g}", below, 100 * below / total),
@@ -90,5 +92,5 @@ class Clip:
                 "above": mapped.above / total,
                 "padding": clipped_padding / total,
             },
-            notes=hu_notes(image),
+            notes=judgement.notes(),
         )

@@ -1,8 +1,8 @@
 """Hounsfield units: what the values of an image are, and which value pads it outside the field of view.
 
 CT numbers have fixed points (air -1000, water 0), so a histogram tells HU from raw stored values (air near
-0, water near 1000 or 1024), from 8-bit or windowed images and from MRI. Judging takes a sample of about a
-million voxels, so it costs milliseconds on any scan; :func:`histogram` counts all of them.
+0, water near 1000 or 1024), from 8-bit or windowed images and from MRI. Judging takes a sample of some
+100,000 voxels, so it costs milliseconds on any scan; :func:`histogram` counts all of them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ AIR = (-1100, -900)  # HU in which measured air lies
 SOFT_TISSUE = (-150, 150)  # fat, water, muscle, blood
 BONE = 300  # HU above which unenhanced tissue is bone
 
-_LOWEST, _HIGHEST = -4096, 32767  # bins of the histogram, 1 HU each
-_SAMPLE = 1 << 20
+_LOWEST, _HIGHEST = -32768, 32767  # bins of the histogram, 1 HU each
+_SAMPLE = 1 << 18
+_SLAB = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -96,23 +97,26 @@ def histogram(array: np.ndarray, job: Job | None = None) -> Histogram:
     job = job or Job.quiet()
     counts = np.zeros(_HIGHEST - _LOWEST + 1, np.int64)
     minimum, maximum = np.inf, -np.inf
-    slab = max(1, (1 << 20) // max(array[0].size, 1))
+    slab = max(1, _SLAB // max(array[0].size, 1))
+    short = array.dtype.kind in "iu" and np.can_cast(array.dtype, np.int16)
+    index = np.empty(slab * array[0].size, np.intp)
     for start in range(0, len(array), slab):
         job.report(start / len(array), _("Histogram"))
         part = array[start : start + slab]
         minimum, maximum = min(minimum, float(part.min())), max(maximum, float(part.max()))
         if part.dtype.kind == "f":
             part = np.floor(part.astype(np.float64) + 0.5)
-        index = np.clip(part, _LOWEST, _HIGHEST).astype(np.intp).ravel()
-        index -= _LOWEST
-        found = np.bincount(index)
-        counts[: found.size] += found
+        if not short:
+            part = np.clip(part, _LOWEST, _HIGHEST)
+        here = index[: part.size]
+        np.subtract(part, _LOWEST, out=here.reshape(part.shape), dtype=np.intp, casting="unsafe")
+        counts += np.bincount(here, minlength=counts.size)
     return Histogram(counts, _LOWEST, minimum, maximum)
 
 
 def sample(array: np.ndarray) -> np.ndarray:
-    """A view of about a million voxels, every n-th along each axis."""
-    step = max(1, round((array.size / _SAMPLE) ** (1 / array.ndim)))
+    """A view of at least some 100,000 voxels, every n-th along each axis."""
+    step = max(1, int((array.size / _SAMPLE) ** (1 / array.ndim)))
     return array[(slice(None, None, step),) * array.ndim]
 
 
@@ -192,6 +196,10 @@ class Judgement:
     advice: str = ""
     offset: int = 0
 
+    def notes(self) -> list[str]:
+        """A warning to show, empty for HU."""
+        return [] if self.kind == "HU" else [f"{self.wrong} {self.advice}"]
+
 
 def judge(found: Histogram, dtype: np.dtype, modality: str = "") -> Judgement:
     """Judge a histogram whose padding has been removed (:meth:`Histogram.without`)."""
@@ -258,8 +266,14 @@ def _raw_offset(found: Histogram) -> int:
 
 def judge_volume(volume: Volume) -> Judgement:
     """Judge a scalar volume from a sample of its voxels."""
+    return look(volume)[0]
+
+
+def look(volume: Volume) -> tuple[Judgement, int | None]:
+    """What the values are, and the padding value, from one sample of the voxels."""
     found = histogram(sample(volume.array))
-    return judge(found.without(find_padding(volume.array, found)), volume.array.dtype, volume.modality)
+    padding = find_padding(volume.array, found)
+    return judge(found.without(padding), volume.array.dtype, volume.modality), padding
 
 
 def require_hu(volume: Volume) -> None:
@@ -279,7 +293,4 @@ def require_hu(volume: Volume) -> None:
 
 def hu_notes(volume: Volume) -> list[str]:
     """A warning for operations that still make sense on other values; empty for HU."""
-    judgement = judge_volume(volume)
-    if judgement.kind == "HU":
-        return []
-    return [f"{judgement.wrong} {judgement.advice}"]
+    return judge_volume(volume).notes()

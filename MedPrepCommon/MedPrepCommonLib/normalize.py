@@ -102,8 +102,7 @@ class Normalize:
     def _minmax(self, image: Volume, job: Job) -> Result:
         low, high = _RANGES[self.range]
         mapped = blocks.linear_map(image.array, self.low, self.high, low, high, count=True, job=job)
-        found = voxel_statistics.statistics(mapped.array)
-        if found.minimum == found.maximum:
+        if _constant(mapped.array):
             raise InputError(
                 _("Between {low:g} and {high:g} every voxel has the same value.").format(
                     low=self.low, high=self.high
@@ -119,8 +118,6 @@ class Normalize:
                 "high": self.high,
                 "below": mapped.below / size,
                 "above": mapped.above / size,
-                "mean": found.mean,
-                "standardDeviation": found.standardDeviation,
             },
         )
 
@@ -148,3 +145,9 @@ class Normalize:
             images={"image": image.with_array(array, name="", display=(0.0, 6.0))},
             metrics={"mean": mean, "standardDeviation": deviation},
         )
+
+
+def _constant(array: np.ndarray) -> bool:
+    """Whether every voxel has the same value; most images show that they have not in the first slices."""
+    first = array.flat[0]
+    return all((part == first).all() for part in array)
