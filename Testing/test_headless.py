@@ -235,6 +235,17 @@ def test_each_data_node_has_a_subject_hierarchy_item(slicerHost, className, plug
     assert hierarchy.GetNumberOfItems() == 0
 
 
+def test_folders_subjects_and_studies_have_their_plugin(slicerHost):
+    for _scene in range(2):  # closing the scene makes a new hierarchy
+        hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+        subject = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "subject")
+        study = hierarchy.CreateStudyItem(subject, "study")
+        folder = hierarchy.CreateFolderItem(study, "folder")
+        owners = [hierarchy.GetItemOwnerPluginName(item) for item in (subject, study, folder)]
+        assert owners == ["DICOM", "DICOM", "Folder"]
+        headless.clear()
+
+
 def test_hidden_and_helper_nodes_have_no_item(slicerHost):
     hidden = slicer.vtkMRMLScalarVolumeNode()
     hidden.SetHideFromEditors(True)

@@ -18,8 +18,8 @@ from PySide6 import QtCore, QtWidgets
 from MedPrepCommonLib import headless
 from MedPrepCommonLib.headless import application, parameters
 
-# PySide6 6.12 gives away a reference to True with every Signal.emit(). Before Python 3.12, where True cannot be
-# freed, the interpreter aborts once none is left; this reserve outlasts any test run.
+# PySide6 6.12 gives away a reference to True with every Signal.emit(). Before Python 3.12, where True cannot
+# be freed, the interpreter aborts once none is left; this reserve outlasts any test run.
 if sys.version_info < (3, 12):
     for _ in range(100_000):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(True))

@@ -13,7 +13,6 @@ from PySide6 import QtCore, QtWidgets
 from .pythonqt import pythonQtClass
 
 _QWidget = pythonQtClass(QtWidgets.QWidget)
-_QDoubleSpinBox = pythonQtClass(QtWidgets.QDoubleSpinBox)
 Property, Signal = QtCore.Property, QtCore.Signal
 
 
@@ -25,21 +24,15 @@ class ctkCollapsibleButton(pythonQtClass(QtWidgets.QAbstractButton)):
 
     contentsCollapsed = Signal(bool)
     SIGNALS = ("contentsCollapsed(bool)",)
-    HEADER = 24
+    _HEADER = 24
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._collapsed = self._forcing = False
         self.setCheckable(True)
         self.setChecked(True)
-        self.setContentsMargins(0, self.HEADER, 0, 0)
+        self.setContentsMargins(0, self._HEADER, 0, 0)
         self.toggled.connect(lambda open_: self._collapse(not open_))
-
-    def isCollapsed(self) -> bool:
-        return self._collapsed
-
-    def setCollapsed(self, collapsed: bool) -> None:
-        self.setChecked(not collapsed)
 
     def _collapse(self, collapsed: bool) -> None:
         if collapsed != self._collapsed:
@@ -88,18 +81,18 @@ class ctkCollapsibleButton(pythonQtClass(QtWidgets.QAbstractButton)):
                 child.setProperty("visibilityToParent", False)
         return False
 
-    collapsed = Property(bool, isCollapsed, setCollapsed)
+    collapsed = Property(bool, lambda self: self._collapsed, lambda self, yes: self.setChecked(not yes))
     flat = Property(bool, lambda self: False, lambda self, flat: None)
 
     def sizeHint(self) -> QtCore.QSize:
         inner = self.layout().sizeHint() if self.layout() and not self._collapsed else QtCore.QSize(120, 0)
-        return QtCore.QSize(inner.width(), max(inner.height(), self.HEADER))
+        return QtCore.QSize(inner.width(), max(inner.height(), self._HEADER))
 
     def paintEvent(self, event: Any) -> None:
         from PySide6 import QtGui
 
         painter = QtGui.QPainter(self)
-        bar = QtCore.QRect(0, 0, self.width, self.HEADER - 2)
+        bar = QtCore.QRect(0, 0, self.width, self._HEADER - 2)
         painter.fillRect(bar, self.palette.color(self.palette.ColorRole.Button))
         painter.drawText(
             bar.adjusted(6, 0, -6, 0),
@@ -108,113 +101,158 @@ class ctkCollapsibleButton(pythonQtClass(QtWidgets.QAbstractButton)):
         )
 
 
-class ctkDoubleSpinBox(_QDoubleSpinBox):
-    """``ctkDoubleSpinBox``: a spin box for a float."""
-
-
-class ctkSliderWidget(_QWidget):
-    """``ctkSliderWidget``: a slider and a spin box with one value."""
+class _Number(_QWidget):
+    """A number shown in a spin box. The value is exact; only what is shown is rounded to the decimals."""
 
     valueChanged = Signal(float)
     SIGNALS = ("valueChanged(double)",)
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._slider = QtWidgets.QSlider(QtCore.Qt.Horizontal)
+        self._value, self._low, self._high = 0.0, 0.0, 99.99
         self._spin = QtWidgets.QDoubleSpinBox()
+        self._spin.setKeyboardTracking(False)
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._slider)
         row.addWidget(self._spin)
-        self._spin.setKeyboardTracking(False)
-        self._slider.setRange(0, 10000)
-        self._spin.valueChanged.connect(self._onSpin)
-        self._slider.valueChanged.connect(self._onSlider)
+        self._spin.valueChanged.connect(self._edited)
 
-    def _onSpin(self, value: float) -> None:
-        width = self._spin.maximum() - self._spin.minimum()
-        self._slider.blockSignals(True)
-        self._slider.setValue(round(10000 * (value - self._spin.minimum()) / width) if width else 0)
-        self._slider.blockSignals(False)
-        self.valueChanged.emit(value)
+    def _edited(self, value: float) -> None:
+        self.setValue(value)
 
-    def _onSlider(self, place: int) -> None:
-        low, high = self._spin.minimum(), self._spin.maximum()
-        self._spin.setValue(low + (high - low) * place / 10000)
+    def _showValue(self) -> None:
+        self._spin.blockSignals(True)
+        self._spin.setRange(self._low, self._high)
+        self._spin.setValue(self._value)
+        self._spin.blockSignals(False)
+
+    def _setBounds(self, low: float, high: float) -> None:
+        self._low, self._high = float(low), float(high)
+        self._showValue()
+        self.setValue(self._value)
 
     def setValue(self, value: float) -> None:
-        self._spin.setValue(value)
+        value = min(max(float(value), self._low), self._high)
+        if value != self._value:
+            self._value = value
+            self._showValue()
+            self.valueChanged.emit(value)
 
-    def setRange(self, minimum: float, maximum: float) -> None:
-        self._spin.setRange(minimum, maximum)
+    def setDecimals(self, decimals: int) -> None:
+        self._spin.blockSignals(True)
+        self._spin.setDecimals(decimals)
+        self._spin.blockSignals(False)
+        self._showValue()
 
-    def spinBox(self) -> Any:
-        return self._spin
-
-    value = Property(float, lambda self: self._spin.value(), setValue)
-    minimum = Property(float, lambda self: self._spin.minimum(), lambda self, v: self._spin.setMinimum(v))
-    maximum = Property(float, lambda self: self._spin.maximum(), lambda self, v: self._spin.setMaximum(v))
-    decimals = Property(int, lambda self: self._spin.decimals(), lambda self, v: self._spin.setDecimals(v))
+    value = Property(float, lambda self: self._value, setValue)
+    minimum = Property(float, lambda self: self._low, lambda self, v: self._setBounds(v, max(v, self._high)))
+    maximum = Property(float, lambda self: self._high, lambda self, v: self._setBounds(min(v, self._low), v))
+    decimals = Property(int, lambda self: self._spin.decimals(), setDecimals)
     singleStep = Property(
         float, lambda self: self._spin.singleStep(), lambda self, v: self._spin.setSingleStep(v)
     )
-    pageStep = Property(float, lambda self: 10 * self._spin.singleStep(), lambda self, v: None)
     suffix = Property(str, lambda self: self._spin.suffix(), lambda self, v: self._spin.setSuffix(v))
     prefix = Property(str, lambda self: self._spin.prefix(), lambda self, v: self._spin.setPrefix(v))
+
+
+class ctkDoubleSpinBox(_Number):
+    """``ctkDoubleSpinBox``: a spin box for a float; unlike ``QDoubleSpinBox`` it keeps more than it shows."""
+
+
+class ctkSliderWidget(_Number):
+    """``ctkSliderWidget``: a slider and a spin box with one value."""
+
+    _STEPS = 10000
+
+    def __init__(self, parent: Any = None) -> None:
+        self._slider = QtWidgets.QSlider(QtCore.Qt.Horizontal)
+        super().__init__(parent)
+        self._slider.setRange(0, self._STEPS)
+        self.layout().insertWidget(0, self._slider)
+        self._slider.valueChanged.connect(self._slid)
+
+    def _slid(self, place: int) -> None:
+        self.setValue(self._low + (self._high - self._low) * place / self._STEPS)
+
+    def _showValue(self) -> None:
+        super()._showValue()
+        width = self._high - self._low
+        self._slider.blockSignals(True)
+        self._slider.setValue(round(self._STEPS * (self._value - self._low) / width) if width else 0)
+        self._slider.blockSignals(False)
+
+    pageStep = Property(float, lambda self: 10 * self._spin.singleStep(), lambda self, v: None)
     tracking = Property(
         bool, lambda self: self._slider.hasTracking(), lambda self, v: self._slider.setTracking(v)
     )
 
 
 class ctkRangeWidget(_QWidget):
-    """``ctkRangeWidget``: a lower and an upper value inside bounds."""
+    """``ctkRangeWidget``: a lower and an upper value inside bounds, both exact."""
 
     valuesChanged = Signal(float, float)
     SIGNALS = ("valuesChanged(double,double)",)
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._low, self._high = QtWidgets.QDoubleSpinBox(), QtWidgets.QDoubleSpinBox()
+        self._values = (0.0, 99.0)
+        self._spins = (ctkDoubleSpinBox(), ctkDoubleSpinBox())
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        for spin in (self._low, self._high):
+        for spin, set_ in zip(self._spins, (self.setMinimumValue, self.setMaximumValue), strict=True):
             row.addWidget(spin)
-            spin.valueChanged.connect(self._onChange)
-
-    def _onChange(self) -> None:
-        low, high = self._low.value(), self._high.value()
-        if low > high:
-            self.setValues(min(low, high), max(low, high))
-        else:
-            self.valuesChanged.emit(low, high)
-
-    def _spins(self, setter: str, value: Any) -> None:
-        for spin in (self._low, self._high):
-            getattr(spin, setter)(value)
+            spin.valueChanged.connect(set_)
 
     def setRange(self, minimum: float, maximum: float) -> None:
-        for spin in (self._low, self._high):
-            spin.setRange(minimum, maximum)
+        for spin in self._spins:
+            spin.blockSignals(True)
+            spin.minimum, spin.maximum = minimum, maximum
+            spin.blockSignals(False)
+        self.setValues(*self._values)
 
     def setValues(self, low: float, high: float) -> None:
-        before = (self._low.value(), self._high.value())
-        for spin, value in ((self._low, low), (self._high, high)):
+        bottom, top = self._spins[0].minimum, self._spins[0].maximum
+        values = tuple(min(max(float(value), bottom), top) for value in sorted((low, high)))
+        for spin, value in zip(self._spins, values, strict=True):
             spin.blockSignals(True)
-            spin.setValue(value)
+            spin.value = value
             spin.blockSignals(False)
-        after = (self._low.value(), self._high.value())
-        if after != before:
-            self.valuesChanged.emit(*after)
+        if values != self._values:
+            self._values = values
+            self.valuesChanged.emit(*values)
 
-    minimumValue = Property(float, lambda self: self._low.value(), lambda self, v: self._low.setValue(v))
-    maximumValue = Property(float, lambda self: self._high.value(), lambda self, v: self._high.setValue(v))
-    minimum = Property(float, lambda self: self._low.minimum(), lambda self, v: self._spins("setMinimum", v))
-    maximum = Property(float, lambda self: self._low.maximum(), lambda self, v: self._spins("setMaximum", v))
-    decimals = Property(int, lambda self: self._low.decimals(), lambda self, v: self._spins("setDecimals", v))
-    singleStep = Property(
-        float, lambda self: self._low.singleStep(), lambda self, v: self._spins("setSingleStep", v)
+    def setMinimumValue(self, value: float) -> None:
+        """Not above the upper value."""
+        self.setValues(min(value, self._values[1]), self._values[1])
+
+    def setMaximumValue(self, value: float) -> None:
+        """Not below the lower value."""
+        self.setValues(self._values[0], max(value, self._values[0]))
+
+    def setDecimals(self, decimals: int) -> None:
+        self._each("decimals", decimals)
+
+    def _each(self, name: str, value: Any) -> None:
+        for spin in self._spins:
+            setattr(spin, name, value)
+
+    minimumValue = Property(float, lambda self: self._values[0], setMinimumValue)
+    maximumValue = Property(float, lambda self: self._values[1], setMaximumValue)
+    minimum = Property(
+        float,
+        lambda self: self._spins[0].minimum,
+        lambda self, v: self.setRange(v, max(v, self._spins[0].maximum)),
     )
-    suffix = Property(str, lambda self: self._low.suffix(), lambda self, v: self._spins("setSuffix", v))
+    maximum = Property(
+        float,
+        lambda self: self._spins[0].maximum,
+        lambda self, v: self.setRange(min(v, self._spins[0].minimum), v),
+    )
+    decimals = Property(int, lambda self: self._spins[0].decimals, setDecimals)
+    singleStep = Property(
+        float, lambda self: self._spins[0].singleStep, lambda self, v: self._each("singleStep", v)
+    )
+    suffix = Property(str, lambda self: self._spins[0].suffix, lambda self, v: self._each("suffix", v))
 
 
 class ctkComboBox(pythonQtClass(QtWidgets.QComboBox)):

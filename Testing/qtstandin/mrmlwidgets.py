@@ -123,7 +123,8 @@ class qMRMLNodeComboBox(_QWidget):
             "interactionNodeSingletonTag": "Singleton",
         }
         self._attributes: list[tuple[str, str, str]] = []
-        self._combo.currentIndexChanged.connect(self._emit)
+        # As in Slicer: a renamed current node is also told.
+        self._combo.currentTextChanged.connect(self._emit)
         self._combo.activated.connect(lambda: self.nodeActivated.emit(self.currentNode()))
         self.setEnabled(False)
 
@@ -148,9 +149,9 @@ class qMRMLNodeComboBox(_QWidget):
             for event in (events.EndImportEvent, events.EndCloseEvent, events.EndBatchProcessEvent):
                 self._observers.add(scene, event, lambda *_: self._rebuild())
         wanted, self._requested = self._requested, None
-        self._rebuild(chooseFirst=True)
-        if wanted is not None:
-            self.setCurrentNode(wanted)
+        if self.noneEnabled:
+            self.currentNodeChanged.emit(None)  # before anything is chosen, as in Slicer
+        self._rebuild(chooseFirst=True, wanted=wanted)
         self.setEnabled(scene is not None)
 
     def _onNodeAdded(self, caller: Any, event: str, node: Any) -> None:
@@ -188,9 +189,10 @@ class qMRMLNodeComboBox(_QWidget):
                 )
         return False
 
-    def _rebuild(self, chooseFirst: bool = False) -> None:
+    def _rebuild(self, chooseFirst: bool = False, wanted: Any = None) -> None:
         """Fill the list again and keep the choice where it is still possible."""
         before = self.currentNodeID
+        keep = wanted.GetID() if wanted is not None else before
         self._combo.blockSignals(True)
         if self._scene is not None:
             self._observers.stop(keep=self._scene)
@@ -203,12 +205,13 @@ class qMRMLNodeComboBox(_QWidget):
                 if self._fits(node):
                     self._insert(self._combo.count(), node)
             self._addActions()
-        row = self._combo.findData(before, NODE_ROLE) if before else -1
+        row = self._combo.findData(keep, NODE_ROLE) if keep else -1
         if row < 0:
             row = 0 if self.noneEnabled or (chooseFirst and self.nodeCount()) else -1
         self._combo.setCurrentIndex(row)
         self._combo.blockSignals(False)
-        if self.currentNodeID != before:
+        # Setting the scene is told even when nothing is chosen: a bound parameter becomes None.
+        if chooseFirst or self.currentNodeID != before:
             self._emit()
 
     def _addActions(self) -> None:

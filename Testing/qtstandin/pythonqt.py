@@ -31,7 +31,7 @@ class MetaProperty:
 
     def __set__(self, instance: Any, value: Any) -> None:
         if not instance.setProperty(self.name, value):
-            raise ValueError(f"{type(instance).__name__}.{self.name} cannot be {value!r}")
+            raise AttributeError(f"Property {type(instance).__name__}.{self.name} does not accept {value!r}")
 
 
 class PythonQtMeta(type(QtCore.QObject)):

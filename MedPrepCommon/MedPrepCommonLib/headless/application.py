@@ -78,7 +78,9 @@ class HeadlessApplication:
 def _slicerVersion() -> tuple[int, int, str]:
     try:
         version = importlib.metadata.version("slicer-core")
-    except importlib.metadata.PackageNotFoundError:  # PythonSlicer: MRML without a wheel and without application
+    except (
+        importlib.metadata.PackageNotFoundError
+    ):  # PythonSlicer: MRML without a wheel and without application
         return 0, 0, ""
     major, minor, revision = re.match(r"(\d+)\.(\d+)\.(\d+)", version).groups()
     return int(major), int(minor), revision

@@ -180,6 +180,8 @@ class SubjectHierarchyKeeper:
         import vtk
 
         self.scene = scene
+        self._observed = None
+        self._onOwnerWanted.__func__.CallDataType = vtk.VTK_LONG
         self._onNodeAdded.__func__.CallDataType = vtk.VTK_OBJECT
         self._onNodeAboutToBeRemoved.__func__.CallDataType = vtk.VTK_OBJECT
         for event, callback, priority in (
@@ -218,7 +220,22 @@ class SubjectHierarchyKeeper:
     def _hierarchy(self) -> Any:
         import slicer
 
-        return slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(self.scene)
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(self.scene)
+        if hierarchy is not self._observed:  # closing the scene makes a new one
+            self._observed = hierarchy
+            hierarchy.AddObserver(
+                hierarchy.SubjectHierarchyItemOwnerPluginSearchRequested, self._onOwnerWanted
+            )
+        return hierarchy
+
+    def _onOwnerWanted(self, hierarchy: Any, event: str, item: int) -> None:
+        """Folders belong to the Folder plugin, subjects and studies to the DICOM plugin."""
+        if item == hierarchy.GetSceneItemID() or hierarchy.GetItemOwnerPluginName(item):
+            return
+        level = hierarchy.GetItemLevel(item)
+        plugin = {"Patient": "DICOM", "Study": "DICOM", "Folder": "Folder"}.get(level)
+        if plugin:
+            hierarchy.SetItemOwnerPluginName(item, plugin)
 
     def _place(self, hierarchy: Any, node: Any) -> None:
         plugin = next((name for className, name in PLUGINS if node.IsA(className)), None)
