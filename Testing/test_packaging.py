@@ -208,8 +208,9 @@ def test_wheel_holds_the_modules_and_its_command_works(tmp_path):
     site = tmp_path / "site"
     run(*pip, "install", "--no-deps", "--no-index", "--target", site, wheel)
     found = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
-    assert listed_files() <= found
-    others = {name for name in found - listed_files() if not name.endswith(".pyc")}
+    expected = module_files(cmake_lists.on_disk)
+    assert expected <= found
+    others = {name for name in found - expected if not name.endswith(".pyc")}
     assert all(name.startswith(("bin/", "Scripts/", "medprep-")) for name in others), others
     environment = {**os.environ, "PYTHONPATH": str(site)}
     (command,) = [path for path in site.glob("*/medprep*") if path.parent.name in ("bin", "Scripts")]
@@ -229,12 +230,12 @@ def ninja_program() -> Path:
     return next(Path(ninja.BIN_DIR).glob("ninja*"))
 
 
-def listed_files() -> set[str]:
-    """Paths in the folder of scripted modules that the CMake lists install."""
+def module_files(lists) -> set[str]:
+    """Paths in the folder that all modules share, from what the CMake files list or from the disk."""
     return {
         text.replace("${MODULE_NAME}", name)
         for name in MODULES
-        for names in cmake_lists.listed(REPOSITORY / name).values()
+        for names in lists(REPOSITORY / name).values()
         for text in names
     }
 
@@ -246,7 +247,7 @@ def scripted_modules(prefix: Path) -> Path:
 def test_installed_files_are_the_listed_files(installed):
     folder = scripted_modules(installed)
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert found == listed_files()
+    assert found == module_files(cmake_lists.listed)
 
 
 def test_installed_description(installed):

@@ -46,8 +46,8 @@ CAUSES = {
     ),
     r"No matching distribution found|Could not find a version|conflicting dependencies": (
         "A package is not offered for this computer (Python {python} on {platform}).\n"
-        "Expected: 64-bit Linux, macOS or Windows, and an index (or MEDPREP_WHEELS folder) that holds every\n"
-        "package of constraints.txt for this Python.\n"
+        "Expected: Linux or Windows on a 64-bit Intel or AMD processor, or macOS on Apple silicon; and an\n"
+        "index (or MEDPREP_WHEELS folder) that holds every package of constraints.txt for this Python.\n"
         "What to do: look at the index that pip uses (python3 -m pip config list) or into that folder."
     ),
 }
