@@ -14,7 +14,7 @@ from scipy import ndimage
 from MedPrepCommonLib.job import Job
 
 from .coarsegrid import CoarseGrid
-from .morphology import IN_PLANE_CROSS, bounding_box, connected_to, dilate
+from .morphology import IN_PLANE_CROSS, bounding_box, connected_to, dilate, erode
 from .voxelcells import VoxelsOfCells, interpolation_weights, neighbours
 
 _BONE_HU = 180
@@ -25,10 +25,11 @@ _SHORTEST_MM = 18.0
 # Thresholds tried, lowest first; and how much the bronchi may add to the trachea before it must be a leak.
 _GROWTH_HU = (-960, -940, -920, -900, -880, -860, -830, -800, -760, -720)
 _BRONCHI_ML = 60.0
+_WIDEST_BRONCHUS_MM = 8.0
 # The finer grid on which lobar bronchi are followed, and how far beyond the coarse airway it reaches.
 _FINE_CELL_MM, _FINE_MARGIN_MM, _FINE_BRONCHI_ML = 1.4, 25.0, 15.0
 _LUMEN_HU = -900
-_FINEST_RIM_MM = 2.2
+_FINEST_RIM_MM, _RIM_ABOVE_LUNG_HU = 2.2, 70
 
 
 def midline(coarse: np.ndarray, body: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
@@ -118,6 +119,7 @@ def grow(
     room: np.ndarray,
     spacing_kji: Sequence[float],
     most_ml: float,
+    prune: bool = False,
 ) -> np.ndarray:
     """The seeds and the dark cells connected to them, at the highest threshold that does not leak.
 
@@ -125,17 +127,32 @@ def grow(
     ----------
     hu : (k, j, i). seeds : bool, in the airway. room : bool, where growth is allowed.
     most_ml : more than this is a leak; so is reaching the border of the array sideways.
+    prune : try to cut leaks off (else the threshold before the leak is the last).
     """
     volume = float(np.prod(spacing_kji)) / 1000
     best = seeds & room
     before = best.sum() * volume
-    for threshold in _GROWTH_HU:
-        grown = connected_to(((hu < threshold) & room) | seeds, seeds)
+    near = dilate(seeds, 1.01 * max(spacing_kji), spacing_kji)
+
+    def leaks(grown, factor=1.6, step_ml=12.0) -> bool:
         now = grown.sum() * volume
         sides = grown[:, :, [0, -1]].any() or grown[:, [0, -1], :].any()
-        if now > most_ml or sides or now > 1.6 * before + 12.0:
+        return now > most_ml or sides or now > factor * before + step_ml
+
+    for threshold in _GROWTH_HU:
+        dark = ((hu < threshold) & room) | seeds
+        grown = connected_to(dark, seeds)
+        if leaks(grown) and prune:
+            # What is wider than any bronchus is lung: without it the tubes may go on to be followed.
+            bulk = dilate(erode(grown & ~near, _WIDEST_BRONCHUS_MM, spacing_kji), _WIDEST_BRONCHUS_MM, spacing_kji)
+            bulk = dilate(bulk, 1.01 * max(spacing_kji[1:]), spacing_kji)
+            grown = connected_to(grown & ~(bulk & ~near), seeds)
+            if leaks(grown, 1.15, 3.0):
+                break
+        elif leaks(grown):
             break
-        best, before = grown, now
+        best = grown
+        before = grown.sum() * volume
     return best
 
 
@@ -149,7 +166,7 @@ def coarse_airway(
     seeds = trachea[box]
     most = seeds.sum() * float(np.prod(spacing_kji)) / 1000 + _BRONCHI_ML
     airway = np.zeros_like(inside)
-    airway[box] = grow(coarse[box], seeds, inside[box], spacing_kji, most)
+    airway[box] = grow(coarse[box], seeds, inside[box], spacing_kji, most, prune=True)
     return airway
 
 
@@ -159,32 +176,40 @@ class FineAirway:
     Parameters
     ----------
     lumen : bool (k, j, i) on `grid`, which covers the volume from voxel `start` (k, j, i) on.
+    lung_hu : what the lung around it measures.
     """
 
-    def __init__(self, lumen: np.ndarray, grid: CoarseGrid, start: Sequence[int]) -> None:
-        self.lumen, self.grid, self.start = lumen, grid, tuple(start)
+    def __init__(self, lumen: np.ndarray, grid: CoarseGrid, start: Sequence[int], lung_hu: float) -> None:
+        self.lumen, self.grid, self.start, self.lung_hu = lumen, grid, tuple(start), lung_hu
 
     def draw(self, hu: np.ndarray, labels: np.ndarray, threshold: float, value: int) -> None:
         """Write the airway's voxels into the labels, over the lungs where it runs inside them."""
         box = tuple(slice(a, a + n) for a, n in zip(self.start, self.grid.fine_shape, strict=True))
         hu, labels = hu[box], labels[box]
-        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further.
-        in_plane = min(self.grid.spacing_kji[1:])
-        lumen = dilate(
-            self.lumen, 1.01 * in_plane if in_plane < _FINEST_RIM_MM else 0.0, self.grid.spacing_kji
-        )
-        cells = np.argwhere(dilate(lumen, 1.8, (1.0, 1.0, 1.0)))
+        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further. Where a
+        # cell is wider than the wall, only what is denser than lung can be that rim.
+        in_plane = 1.01 * max(self.grid.spacing_kji[1:])
+        rim = dilate(self.lumen, in_plane, self.grid.spacing_kji)
+        cells = np.argwhere(dilate(rim, 1.8, (1.0, 1.0, 1.0)))
         if not len(cells):
             return
         voxels = VoxelsOfCells(cells, self.grid.factors, hu.shape)
-        field = neighbours(np.pad(lumen, 1, mode="edge"), cells) @ interpolation_weights(self.grid.factors)
-        here = voxels.read(labels)
-        airway = (voxels.read(hu) < threshold) & (field >= 0.5)
+        weights = interpolation_weights(self.grid.factors)
+        inner = neighbours(np.pad(self.lumen, 1, mode="edge"), cells) @ weights
+        outer = neighbours(np.pad(rim, 1, mode="edge"), cells) @ weights
+        here, value_here = voxels.read(labels), voxels.read(hu)
+        wall = (outer >= 0.5) & ((in_plane < _FINEST_RIM_MM) | (value_here > self.lung_hu + _RIM_ABOVE_LUNG_HU))
+        airway = (value_here < threshold) & ((inner >= 0.5) | wall)
         voxels.write(labels, np.where(airway, value, here).astype(np.uint8))
 
 
 def fine_airway(
-    hu: np.ndarray, spacing_kji: Sequence[float], cells: np.ndarray, coarse_grid: CoarseGrid, job: Job
+    hu: np.ndarray,
+    spacing_kji: Sequence[float],
+    cells: np.ndarray,
+    coarse_grid: CoarseGrid,
+    lung_hu: float,
+    job: Job,
 ) -> FineAirway:
     """Follow the airway further on a grid of about 1.4 mm, from the cells found on the coarse grid."""
     box = bounding_box(cells, [int(_FINE_MARGIN_MM / step) + 1 for step in coarse_grid.spacing_kji])
@@ -205,4 +230,4 @@ def fine_airway(
     most = 1.35 * known.sum() * grid.cell_mm3 / 1000 + _FINE_BRONCHI_ML
     lumen = grow(fine, seeds, fine < -500, grid.spacing_kji, most)
     job.report(1.0)
-    return FineAirway(lumen | (known & (fine < -800)), grid, start)
+    return FineAirway(lumen | (known & (fine < -800)), grid, start, lung_hu)

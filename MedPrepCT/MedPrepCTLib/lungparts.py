@@ -23,8 +23,23 @@ _BONE_HU = 180
 # A part of this size is a lung (or most of one) if it is not gas; smaller ones must lie beside such a part.
 _MAIN_ML = 30.0
 _FRAGMENT_ML = 0.25
+_SLIVER_ML = 0.1
+_SLAB_MM, _SLAB_AREA_MM2 = 40.0, 250.0
 _NEAR_LUNG_MM = 10.0
 _NEAR_RIB_MM = 12.0
+# Radius of the ball in mm and HU above the lung's median, in the order tried, to part touching lungs.
+_CORE_TRIALS = (
+    (3.0, 1000.0),
+    (3.0, 150.0),
+    (3.0, 90.0),
+    (5.0, 1000.0),
+    (5.0, 120.0),
+    (7.5, 1000.0),
+    (10.0, 1000.0),
+    (10.0, 150.0),
+    (14.0, 1000.0),
+    (20.0, 1000.0),
+)
 # A part of which more than this lies beyond the midline may be both lungs in one.
 _BOTH_SIDES = 0.10
 
@@ -75,11 +90,15 @@ def find_lungs(
     """
     parts = _describe(air, coarse, float(np.prod(spacing_kji)))
     job.report(0.2)
-    pure = (parts.gas > 0.5) & ((parts.spread < 36.0) | (parts.ml < _MAIN_ML))
-    main = ~pure & (parts.ml >= _MAIN_ML)
+    area = parts.ml * 1000 / (coarse.shape[0] * spacing_kji[0])
+    slab = coarse.shape[0] * spacing_kji[0] < _SLAB_MM
+    large = (parts.ml >= _MAIN_ML) | (slab & (area > 5 * _SLAB_AREA_MM2))
+    pure = (parts.gas > 0.5) & ((parts.spread < 36.0) | ~large) | (parts.gas > 0.85) & (parts.spread < 60.0)
+    # A slab of few slices holds little lung; its area tells then what the volume cannot.
+    main = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
     main[0] = False
     if not main.any():
-        main = _slab_parts(parts, pure, coarse, spacing_kji)
+        main = _slivers(parts, coarse, spacing_kji)
     if not main.any():
         return np.zeros(air.shape, np.uint8), air.copy()
     chosen = main | _fragments(parts, pure, main, coarse, spacing_kji)
@@ -100,21 +119,19 @@ def _near_rib_share(parts: _Parts, coarse, spacing_kji) -> np.ndarray:
     )
 
 
-def _slab_parts(parts: _Parts, pure, coarse, spacing_kji) -> np.ndarray:
-    """Where no part is of a lung's size: thin lung bases or apices, aerated but not gas, close under the ribs.
+def _slivers(parts: _Parts, coarse, spacing_kji) -> np.ndarray:
+    """Where no part is of a lung's size: the tips of lungs whose rest lies above or below the scan.
 
-    A slab of few slices holds little lung; its area tells then what the volume cannot.
+    They are aerated but not gas, lie close under the ribs and reach the first or the last slice.
     """
-    thin_slab = coarse.shape[0] * spacing_kji[0] < 40.0
-    cells = parts.ml * 1000 / float(np.prod(spacing_kji))
-    area = cells * spacing_kji[1] * spacing_kji[2] / coarse.shape[0]
-    wide = thin_slab & (area > 250.0) & ~pure
-    under_ribs = (parts.gas < 0.1) & (parts.ml >= _FRAGMENT_ML)
-    if under_ribs.any():
-        under_ribs &= _near_rib_share(parts, coarse, spacing_kji) > 0.5
-    found = wide | under_ribs
-    found[0] = False
-    return found
+    maybe = (parts.gas < 0.1) & (parts.ml >= _SLIVER_ML)
+    at_end = np.zeros(len(maybe), bool)
+    at_end[parts.labels[[0, -1]].ravel()] = True
+    maybe &= at_end
+    maybe[0] = False
+    if maybe.any():
+        maybe &= _near_rib_share(parts, coarse, spacing_kji) > 0.5
+    return maybe
 
 
 def _fragments(parts: _Parts, pure, main, coarse, spacing_kji) -> np.ndarray:
@@ -163,7 +180,7 @@ def split_lungs(
     Eroded until what remains lies on one side each, the cores grow back, and where they meet the border is moved
     onto the brightest sheet between them.
     """
-    seeds = _cores(part, middle, spacing_kji, job)
+    seeds = _cores(part, coarse, middle, spacing_kji, job)
     if seeds is None:
         columns = np.arange(part.shape[2])
         left = columns[None, None, :] > middle[:, None, None]
@@ -176,26 +193,30 @@ def split_lungs(
     return _onto_the_septum(part, seeds, grown, coarse, spacing_kji, job)
 
 
-def _cores(part, middle, spacing_kji, job: Job) -> np.ndarray | None:
-    """Eroded parts on either side, as soon as none of them lies on both; None if it never comes to that."""
+def _cores(part, coarse, middle, spacing_kji, job: Job) -> np.ndarray | None:
+    """Eroded parts on either side, as soon as none of them lies on both; None if it never comes to that.
+
+    The pleura between touching lungs is brighter than lung even where it is thinner than a cell, so darker and
+    darker thresholds are tried before the ball grows.
+    """
     whole = part.sum()
-    for radius in (3.0, 5.0, 7.5, 10.0, 13.0, 17.0, 22.0):
-        job.check()
-        core = erode(part, radius, spacing_kji)
-        labels, count = ndimage.label(core, CROSS)
-        k, _, i = np.nonzero(core)
-        name = labels[core]
-        cells = np.bincount(name, minlength=count + 1)
-        large = cells > 0.01 * whole
-        large[0] = False
-        left = np.bincount(name, i > middle[k], count + 1) / np.maximum(cells, 1)
-        pure = np.minimum(left, 1 - left) < _BOTH_SIDES
-        right_part, left_part = large & (left <= 0.5), large & (left > 0.5)
-        if not large.any():
-            return None
-        if pure[large].all() and right_part.any() and left_part.any():
-            side = np.where(right_part, RIGHT, np.where(left_part, LEFT, 0)).astype(np.uint8)
-            return side[labels]
+    lung_hu = float(np.median(coarse[part]))
+    for most_beyond in (0.03, _BOTH_SIDES):
+        for radius, brightest in _CORE_TRIALS:
+            job.check()
+            core = erode(part & (coarse < lung_hu + brightest), radius, spacing_kji)
+            labels, count = ndimage.label(core, CROSS)
+            k, _, i = np.nonzero(core)
+            name = labels[core]
+            cells = np.bincount(name, minlength=count + 1)
+            large = cells > 0.01 * whole
+            large[0] = False
+            left = np.bincount(name, i > middle[k], count + 1) / np.maximum(cells, 1)
+            beyond = np.minimum(left, 1 - left)
+            right_part, left_part = large & (left <= 0.5), large & (left > 0.5)
+            if large.any() and (beyond[large] < most_beyond).all() and right_part.any() and left_part.any():
+                side = np.where(right_part, RIGHT, np.where(left_part, LEFT, 0)).astype(np.uint8)
+                return side[labels]
     return None
 
 

@@ -117,8 +117,8 @@ class ChestAnatomy:
         hilum = _ellipse(np.abs(x + 1), y, 33.0, 8.0, 15.0, 17.0) + ((z - 8.0) / 24.0) ** 2 < 1
         width = np.interp(z, (-80, -40, 20, 60, 90), (26, 9, 5, 6, 22))
         if self.touching:
-            # Half a pleural septum of 1.2 mm where the lungs meet, with a soft transition above and below.
-            width = np.minimum(width, np.interp(z, (-30, -18, 52, 64), (26, 0.6, 0.6, 26)))
+            # Nothing but pleura where the lungs meet (drawn by paint), with a soft transition above and below.
+            width = np.minimum(width, np.interp(z, (-30, -18, 52, 64), (26, 0.0, 0.0, 26)))
             anterior = (np.abs(x - 2) < width) & (y < 5)
             heart &= (y > -58) | (np.abs(z - 17) > 35)
         else:
@@ -162,6 +162,12 @@ class ChestAnatomy:
         # Supine lungs are denser at the back; texture stands for regional ventilation.
         lung = -868.0 + 0.42 * (y + 10.0) + 12.0 * texture
         np.copyto(hu, lung, where=lungs > 0, casting="unsafe")
+        if self.touching:
+            # The pleura is thinner than a voxel: each voxel takes the share of it that it holds.
+            half = 0.5 * abs(float(x.flat[1] - x.flat[0])) if x.size > 1 else 0.5
+            pleura = np.clip(np.minimum(x + half, 2.6) - np.maximum(x - half, 1.4), 0, None) / (2 * half)
+            pleura = np.broadcast_to(pleura, shape).astype(np.float32)
+            np.copyto(hu, hu + pleura * (MUSCLE_HU - hu), where=(lungs > 0) & (y < 5))
         fissure = np.abs(z + 8.0 + 0.95 * (y - 6.0) + 0.05 * np.abs(x)) < 0.9
         np.copyto(hu, -640.0, where=fissure & (lungs > 0))
         return hu, lungs, structures
