@@ -1,4 +1,4 @@
-"""Writes small DICOM files for tests, with pydicom: what a scanner could have written, bent as a test needs it."""
+"""Writes small DICOM files for tests: what a scanner could have written, bent as a test needs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENT = {
 
 
 def dataset(stored: np.ndarray, implicit: bool = False, **elements: Any) -> Dataset:
-    """A CT image of `stored` values, (j, i) or (frame, j, i) or (j, i, 3); `elements` replace or (None) remove."""
+    """A CT image of `stored`, (j, i), (frame, j, i) or (j, i, 3); `elements` replace or (None) remove."""
     color = stored.ndim == 3 and stored.shape[-1] == 3 and "NumberOfFrames" not in elements
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -78,7 +78,7 @@ def write(
 
 
 def write_series(folder: Path, stored: np.ndarray, positions: np.ndarray, **elements: Any) -> list[Path]:
-    """A file per slice of `stored` (k, j, i) at `positions` (k, 3) LPS; a list in `elements` gives one per slice."""
+    """A file per slice of `stored` (k, j, i) at `positions` (k, 3) LPS; a list of k values gives one each."""
     paths = []
     for n, (plane, position) in enumerate(zip(stored, positions, strict=True)):
         own = {k: v[n] if isinstance(v, list) and len(v) == len(stored) else v for k, v in elements.items()}
@@ -90,7 +90,7 @@ def write_series(folder: Path, stored: np.ndarray, positions: np.ndarray, **elem
 def write_enhanced(
     path: Path, stored: np.ndarray, positions: np.ndarray, rescales: list | tuple, **elements: Any
 ) -> Path:
-    """An enhanced CT file of `stored` (frame, j, i); one (slope, intercept) for all, or a list of one per frame."""
+    """An enhanced CT file of `stored` (frame, j, i); one (slope, intercept) for all, or one per frame."""
 
     def item(**values: Any) -> Dataset:
         result = Dataset()

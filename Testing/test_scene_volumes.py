@@ -14,7 +14,7 @@ headless.start()
 import slicer  # noqa: E402
 import vtk  # noqa: E402
 
-from MedPrepCommonLib import scenevolumes  # noqa: E402
+from MedPrepCommonLib import scenefacts, scenevolumes  # noqa: E402
 from MedPrepCommonLib.errors import GeometryError, InputError  # noqa: E402
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume  # noqa: E402
 
@@ -134,8 +134,8 @@ def test_facts_history_and_display_come_back():
 
 def test_damaged_attributes_count_as_absent():
     node = scenevolumes.nodeFromVolume(Volume(np.zeros((2, 3, 4)), np.eye(4)))
-    node.SetAttribute(scenevolumes.PROVENANCE, "{not json")
-    node.SetAttribute(scenevolumes.INFO, "[1, 2]")
+    node.SetAttribute(scenefacts.PROVENANCE, "{not json")
+    node.SetAttribute(scenefacts.INFO, "[1, 2]")
     back = scenevolumes.volumeFromNode(node)
     assert back.history == () and back.info == {}
 

@@ -46,9 +46,9 @@ _NUMBERS = {
 }
 
 
-def facts_of_files(paths: Sequence[Path]) -> tuple[str, dict[str, Any]]:
+def facts_of_files(paths: Sequence[str | Path]) -> tuple[str, dict[str, Any]]:
     """Modality and `info` of the series in `paths`, from the headers alone; ("", {}) without an image."""
-    headers = [header for header in map(read_header, paths) if header is not None]
+    headers = [header for header in map(read_header, map(Path, paths)) if header is not None]
     places = [numbers_of(header, "ImagePositionPatient", 3) for header in headers]
     if not headers:
         return "", {}

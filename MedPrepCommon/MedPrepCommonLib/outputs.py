@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def write(
         )
         _write_json(draft / outputfolder.MANIFEST, evidence)
         report.make(draft)
-        job.report(1.0)
+        job.report(1.0, _("Done"))
     return Written(outputfolder.check(folder, overwrite=True), tuple(evidence["files"]))
 
 
@@ -152,7 +152,7 @@ def _write_scene(
 
     job.report(0.0, _("Writing the scene"))
     headless.start()
-    from . import scenebundle
+    from . import scenebundle, scenefiles
 
     recipe = run.record["recipe"]
     bundle = draft / "scene.mrb"
@@ -160,7 +160,7 @@ def _write_scene(
     try:
         job.report(0.2)
         for name in run.result.labels:
-            scenebundle.writeSegmentation(nodes[name], draft / f"{names[name]}.seg.nrrd")
+            scenefiles.writeSegmentation(nodes[name], draft / f"{names[name]}.seg.nrrd")
         job.report(0.4)
         headless.saveScene(bundle)
     finally:
@@ -200,14 +200,20 @@ def _evidence(
 ) -> dict[str, Any]:
     """The content of ``report.json``: what the report shows and no other file holds; writes the pictures."""
     result = run.result
+    # NIfTI does not say what modality it is; the recipe says what it takes.
+    modality = run.record["recipe"]["modality"]
+    inputs, images, labels = (
+        {name: v if v.modality else replace(v, modality=modality) for name, v in group.items()}
+        for group in (inputs, result.images, result.labels)
+    )
     (draft / "pictures").mkdir()
     pictures = []
-    for row, images in reportpictures.rows(inputs, result, run.record["steps"], job):
-        for cell, png in zip(row["cells"], images, strict=True):
+    for row, files in reportpictures.rows(inputs, images, labels, run.record["steps"], job):
+        for cell, png in zip(row["cells"], files, strict=True):
             cell["file"] = f"pictures/{len(pictures) + 1}-{_slug(cell.pop('name'))}-{cell['plane']}.png"
             (draft / cell["file"]).write_bytes(png)
         pictures.append(row)
-    figures = [reportpictures.histogram(name, volume) for name, volume in result.images.items()]
+    figures = [reportpictures.histogram(name, volume) for name, volume in images.items()]
     if not result.figures:
         figures = [
             *(
@@ -228,7 +234,7 @@ def _evidence(
         "figures": [asdict(figure) for figure in (*result.figures.values(), *figures)],
         "statistics": {
             role: {name: reportpictures.statistics(volume) for name, volume in group.items()}
-            for role, group in (("inputs", inputs), ("outputs", result.volumes()))
+            for role, group in (("inputs", inputs), ("outputs", {**images, **labels}))
         },
         "pictures": pictures,
     }

@@ -1,15 +1,14 @@
-"""A whole run of a recipe in a scene of its own, and segmentations as ``.seg.nrrd`` files."""
+"""A whole run of a recipe in a scene of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import slicer
 
 from . import scenesegments, scenevolumes
-from .errors import FileError, InputError
+from .errors import InputError
 from .i18n import _
 from .result import Result
 from .scenenames import safeName
@@ -58,24 +57,6 @@ def placeRun(result: Result, inputs: Mapping[str, Volume], title: str) -> dict[s
         inputNodes = [_inputNode(name, volume) for name, volume in inputs.items()]
         _underOneSubject(inputNodes)
         return placeResult(result, inputNodes[0], title)
-
-
-def writeSegmentation(node: Any, path: Path) -> None:
-    """Write a segmentation node as ``.seg.nrrd`` without leaving a storage node in the scene.
-
-    Raises
-    ------
-    FileError
-        when it cannot be written.
-    """
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(path))
-    if not storage.WriteData(node):
-        raise FileError(
-            _("{name} cannot be written.").format(name=path.name),
-            "",
-            storage.GetUserMessages().GetAllMessagesAsString(),
-        )
 
 
 def _inputNode(name: str, volume: Volume) -> Any:

@@ -9,11 +9,10 @@ from typing import Any
 import slicer
 import vtk
 
-from . import scenesegments, scenetables, scenevolumes
+from . import scenefacts, scenesegments, scenetables, scenevolumes
 from .errors import InputError
 from .i18n import _
 from .result import Result
-from .scenenames import uniqueName
 from .volume import LabelVolume, Volume
 
 
@@ -116,10 +115,10 @@ class _Writer:
                 placeBeside(node, self.inputNode)
         if self.into is not None:
             self._fillInto(mainName, result.volumes()[mainName])
-        metrics = scenevolumes.jsonText(result.metrics) if result.metrics else None
+        metrics = scenefacts.jsonText(result.metrics) if result.metrics else None
         for node in self.nodes.values():
             if node.IsA("vtkMRMLVolumeNode") or node.IsA("vtkMRMLSegmentationNode"):
-                node.SetAttribute(scenevolumes.METRICS, metrics)
+                node.SetAttribute(scenefacts.METRICS, metrics)
         if self.into is not None:
             # It was filled last, but it is the main result.
             return {mainName: self.nodes[mainName], **self.nodes}
@@ -137,22 +136,16 @@ class _Writer:
             self._add(f"{name}_{n + 1}", scenevolumes.nodeFromVolume(channel, f"{self._name(name)} {label}"))
 
     def _add(self, name: str, node: Any) -> None:
-        node.SetName(uniqueName(node.GetName()) if self._isTaken(node) else node.GetName())
         self.nodes[name] = node
         placeBeside(node, self.inputNode)
 
-    def _isTaken(self, node: Any) -> bool:
-        return any(other is not node and other.GetName() == node.GetName() for other in _nodes())
-
     def _name(self, name: str, main: bool = True) -> str:
-        return uniqueName(self.base if main and self.single else f"{self.base} {name}")
+        return self.base if main and self.single else f"{self.base} {name}"
 
     def _reference(self, labels: LabelVolume) -> Any:
-        """The volume node that a label map was drawn on: one with the same grid, results before the input."""
-        nodes = [n for n in self.nodes.values() if n.IsA("vtkMRMLVolumeNode")]
-        if self.inputNode is not None and self.inputNode.IsA("vtkMRMLVolumeNode"):
-            nodes.append(self.inputNode)
-        for node in nodes:
+        """The volume node that a label map belongs to: one with the same grid, the input before results."""
+        candidates = [self.inputNode, *self.nodes.values()]
+        for node in (n for n in candidates if n is not None and n.IsA("vtkMRMLVolumeNode")):
             image = node.GetImageData()
             if node.GetParentTransformNode() is None and image is not None:
                 shape = tuple(reversed(image.GetDimensions()))
@@ -212,11 +205,11 @@ class _Writer:
 def _restored(node: Any, segmentation: bool) -> Iterator[None]:
     """After an exception inside, the content, geometry, transform and attributes of `node` are as before."""
     names = [
-        scenevolumes.PROVENANCE,
-        scenevolumes.MODALITY,
-        scenevolumes.INFO,
-        scenevolumes.PARENT_TRANSFORM,
-        scenevolumes.METRICS,
+        scenefacts.PROVENANCE,
+        scenefacts.MODALITY,
+        scenefacts.INFO,
+        scenefacts.PARENT_TRANSFORM,
+        scenefacts.METRICS,
     ]
     attributes = {name: node.GetAttribute(name) for name in names}
     transform = node.GetTransformNodeID()
@@ -226,6 +219,9 @@ def _restored(node: Any, segmentation: bool) -> Iterator[None]:
     else:
         content, matrix = node.GetImageData(), vtk.vtkMatrix4x4()
         node.GetIJKToRASMatrix(matrix)
+        display = node.GetDisplayNode()
+        if display is not None:
+            shown = display.GetLevel(), display.GetWindow(), display.GetAutoWindowLevel()
     try:
         yield
     except BaseException:
@@ -235,6 +231,9 @@ def _restored(node: Any, segmentation: bool) -> Iterator[None]:
         else:
             node.SetAndObserveImageData(content)
             node.SetIJKToRASMatrix(matrix)
+            if display is not None:
+                display.SetAutoWindowLevel(shown[2])
+                display.SetWindowLevel(shown[1], shown[0])
         node.SetAndObserveTransformNodeID(transform)
         for name, value in attributes.items():
             node.SetAttribute(name, value)

@@ -10,11 +10,11 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from . import scenevolumes
+from . import scenefacts, scenevolumes
 from .errors import InputError
 from .i18n import _
 from .labelgrid import onto_grid
-from .scenenames import safeName
+from .scenenames import safeName, uniqueName
 from .terminology import TISSUE, segment_from_entry, terminology_entry
 from .volume import LabelVolume, Segment, Volume
 
@@ -40,7 +40,7 @@ def labelsFromNode(node: Any, referenceNode: Any = None) -> LabelVolume:
     if node is not None and node.IsA("vtkMRMLSegmentationNode"):
         return _labelsFromSegmentation(node, referenceNode)
     array, matrix = scenevolumes.labelArrayFromNode(node)
-    facts = scenevolumes.factsOf(node)
+    facts = scenefacts.factsOf(node)
     facts.pop("display")
     labels = LabelVolume(array, matrix, segments=_segmentsOfLabelMap(node, array), **facts)
     if referenceNode is None:
@@ -71,7 +71,7 @@ def segmentationFromLabels(
     """
     segmentation = vtkSegmentationFromLabels(labels)
     node = slicer.mrmlScene.AddNewNodeByClass(
-        "vtkMRMLSegmentationNode", safeName(name or labels.name or _("Segmentation"))
+        "vtkMRMLSegmentationNode", uniqueName(name or labels.name or _("Segmentation"))
     )
     try:
         fillSegmentation(node, labels, segmentation, referenceNode)
@@ -94,7 +94,7 @@ def fillSegmentation(node: Any, labels: LabelVolume, segmentation: Any, referenc
         node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
-    scenevolumes.writeFacts(node, labels)
+    scenefacts.writeFacts(node, labels)
 
 
 def vtkSegmentationFromLabels(labels: LabelVolume) -> Any:
@@ -209,7 +209,7 @@ def _labelsFromSegmentation(node: Any, referenceNode: Any) -> LabelVolume:
         )
         for value, segmentId in zip(values, ids, strict=True)
     )
-    facts = scenevolumes.factsOf(node)
+    facts = scenefacts.factsOf(node)
     facts.pop("display")
     return LabelVolume(result, target, segments=segments, **facts)
 
@@ -246,7 +246,7 @@ def _ownGrid(segmentation: Any) -> tuple[np.ndarray, tuple[int, int, int]]:
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     )
     if not geometry:
-        geometry = segmentation.DetermineCommonLabelmapGeometry(segmentation.EXTENT_UNION_OF_SEGMENTS)
+        geometry = segmentation.DetermineCommonLabelmapGeometry(segmentation.EXTENT_UNION_OF_SEGMENTS, None)
     image = slicer.vtkOrientedImageData()
     slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, image, False)
     matrix, extent = vtk.vtkMatrix4x4(), image.GetExtent()
@@ -310,7 +310,7 @@ def _gridOf(node: Any) -> tuple[tuple[int, int, int], np.ndarray]:
 
 def _segmentsOfLabelMap(node: Any, array: np.ndarray) -> tuple[Segment, ...]:
     """What a label map node's values mean: as MedPrep noted it, else by the names of its colour table."""
-    noted = scenevolumes.jsonAttribute(node, SEGMENTS, list)
+    noted = scenefacts.jsonAttribute(node, SEGMENTS, list)
     if noted:
         return tuple(segment_from_entry(e["value"], e["name"], e["terminology"], e["color"]) for e in noted)
     display = node.GetDisplayNode()
@@ -337,7 +337,7 @@ def noteSegments(node: Any, labels: LabelVolume) -> None:
         {"value": s.value, "name": s.name, "terminology": terminology_entry(s), "color": list(s.color)}
         for s in labels.segments
     ]
-    node.SetAttribute(SEGMENTS, scenevolumes.jsonText(entries) if entries else None)
+    node.SetAttribute(SEGMENTS, scenefacts.jsonText(entries) if entries else None)
 
 
 def _tag(segment: Any) -> str:

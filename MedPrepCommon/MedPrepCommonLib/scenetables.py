@@ -1,4 +1,8 @@
-"""Tables, plots and points of a result as table, plot and markups nodes."""
+"""Tables, plots and points of a result as table, plot and markups nodes.
+
+Slicer saves the floating-point numbers of a table with 6 significant digits; the scene in memory, and the CSV
+files that MedPrep writes, hold them exactly.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,9 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
-from vtk.util import numpy_support
 
 from .result import Check, Curve, Figure, Points, Table
-from .scenenames import safeName
+from .scenenames import safeName, uniqueName
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito 2008), first the strongest on white.
 _LINE_COLORS = (
@@ -27,7 +30,7 @@ _LINE_COLORS = (
 def nodeFromTable(table: Table, name: str) -> Any:
     """A new vtkMRMLTableNode with typed columns; a unit in its name, as in ``volume (ml)``, is set too."""
     columns = [[row[n] for row in table.rows] for n in range(len(table.columns))]
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", safeName(name))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", uniqueName(name))
     fillTable(node, list(zip(table.columns, columns, strict=True)))
     return node
 
@@ -56,18 +59,19 @@ def nodeFromChecks(checks: Sequence[Check], name: str) -> Any:
 def nodesFromFigure(figure: Figure, name: str) -> list[Any]:
     """New plot nodes of a figure: the chart, then a series per curve and the tables that hold the values."""
     scene = slicer.mrmlScene
-    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", safeName(name))
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", uniqueName(name))
     chart.SetTitle(figure.title)
     chart.SetXAxisTitle(figure.x_title)
     chart.SetYAxisTitle(figure.y_title)
     chart.SetLegendVisibility(len(figure.curves) > 1)
     nodes = [chart]
     for x, curves in _byAbscissa(figure.curves):
-        table = scene.AddNewNodeByClass("vtkMRMLTableNode", safeName(f"{name} values"))
+        table = scene.AddNewNodeByClass("vtkMRMLTableNode", uniqueName(f"{name} values"))
         nodes.append(table)
         names = _distinct([figure.x_title or "x", *(curve.name for curve in curves)])
         fillTable(table, list(zip(names, [x, *(curve.y for curve in curves)], strict=True)))
         for column, curve in zip(names[1:], curves, strict=True):
+            # The legend shows the node's name, so it is not made unique.
             series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", safeName(curve.name))
             nodes.append(series)
             series.SetAndObserveTableNodeID(table.GetID())
@@ -82,7 +86,7 @@ def nodesFromFigure(figure: Figure, name: str) -> list[Any]:
 
 def nodeFromPoints(points: Points, name: str) -> Any:
     """A new vtkMRMLMarkupsFiducialNode with named points (RAS millimetres)."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", safeName(name))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", uniqueName(name))
     node.CreateDefaultDisplayNodes()
     for position, label in zip(points.positions, points.labels, strict=True):
         node.AddControlPointWorld(vtk.vtkVector3d(*(float(v) for v in position)), label)
@@ -116,18 +120,21 @@ def _distinct(names: Sequence[str]) -> list[str]:
 def _vtkColumn(values: Sequence[Any]) -> Any:
     kinds = {_kind(value) for value in values}
     if kinds == {"bool"}:
-        array = vtk.vtkBitArray()
-        for value in values:
-            array.InsertNextValue(int(value))
-        return array
-    if kinds == {"int"} and max(abs(int(v)) for v in values) < 2**31:
-        return numpy_support.numpy_to_vtk(np.array(values, np.int32), deep=True, array_type=vtk.VTK_INT)
-    if kinds and kinds <= {"int", "float"}:
-        return numpy_support.numpy_to_vtk(np.array(values, np.float64), deep=True, array_type=vtk.VTK_DOUBLE)
-    array = vtk.vtkStringArray()
+        array, convert = vtk.vtkBitArray(), int
+    elif kinds == {"int"}:
+        large = max(abs(int(value)) for value in values) >= 2**31
+        array, convert = (vtk.vtkLongLongArray() if large else vtk.vtkIntArray()), int
+    elif kinds and kinds <= {"int", "float"}:
+        array, convert = vtk.vtkDoubleArray(), float
+    else:
+        array, convert = vtk.vtkStringArray(), _text
     for value in values:
-        array.InsertNextValue("" if value is None else str(value))
+        array.InsertNextValue(convert(value))
     return array
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _kind(value: Any) -> str:

@@ -6,7 +6,6 @@ space; nodes made from it have no parent transform and say so in the attribute `
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,11 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
+from . import scenefacts
 from .errors import GeometryError, InputError
 from .i18n import _
-from .scenenames import safeName
+from .scenenames import uniqueName
 from .volume import LabelVolume, Volume
-
-PROVENANCE = "MedPrep.provenance"
-INFO = "MedPrep.info"
-MODALITY = "MedPrep.modality"
-METRICS = "MedPrep.metrics"
-PARENT_TRANSFORM = "MedPrep.parentTransform"
 
 # Vector volumes with more components cannot be saved, and then neither can the scene.
 MAX_COMPONENTS = 4
@@ -57,7 +51,7 @@ def volumeFromNode(node: Any) -> Volume:
 
         return labelsFromNode(node)
     array = _array(node)
-    return Volume(array, worldMatrix(node), **factsOf(node))
+    return Volume(array, worldMatrix(node), **scenefacts.factsOf(node))
 
 
 def labelArrayFromNode(node: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +150,7 @@ def nodeFromVolume(volume: Volume, name: str | None = None) -> Any:
     else:
         className = "vtkMRMLVectorVolumeNode" if array.ndim == 4 else "vtkMRMLScalarVolumeNode"
     image = imageDataFromArray(array)
-    node = slicer.mrmlScene.AddNewNodeByClass(className, safeName(name or volume.name or _("Volume")))
+    node = slicer.mrmlScene.AddNewNodeByClass(className, uniqueName(name or volume.name or _("Volume")))
     try:
         fillNode(node, volume, image)
     except BaseException:
@@ -167,17 +161,7 @@ def nodeFromVolume(volume: Volume, name: str | None = None) -> Any:
 
 def fillNode(node: Any, volume: Volume, image: Any) -> None:
     """Put an image (see :func:`imageDataFromArray`) with `volume`'s geometry and facts into a volume node."""
-    node.SetAndObserveTransformNodeID(None)
-    node.SetIJKToRASMatrix(matrixFromArray(volume.ijkToRAS))
-    node.SetAndObserveImageData(image)
-    if node.IsA("vtkMRMLVectorVolumeNode"):
-        colors = {3: node.VoxelVectorTypeColorRGB, 4: node.VoxelVectorTypeColorRGBA}
-        isColor = (
-            image.GetScalarType() == vtk.VTK_UNSIGNED_CHAR and image.GetNumberOfScalarComponents() in colors
-        )
-        node.SetVoxelVectorType(
-            colors[image.GetNumberOfScalarComponents()] if isColor else node.VoxelVectorTypeUndefined
-        )
+    # The window comes before the image: else Slicer looks for one itself, longer than the copy takes.
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
@@ -185,19 +169,19 @@ def fillNode(node: Any, volume: Volume, image: Any) -> None:
         level, width = displayWindow(volume)
         display.AutoWindowLevelOff()
         display.SetWindowLevel(width, level)
-    writeFacts(node, volume)
+    node.SetAndObserveTransformNodeID(None)
+    node.SetIJKToRASMatrix(matrixFromArray(volume.ijkToRAS))
+    node.SetAndObserveImageData(image)
+    if node.IsA("vtkMRMLVectorVolumeNode"):
+        colors = {3: node.VoxelVectorTypeColorRGB, 4: node.VoxelVectorTypeColorRGBA}
+        components = image.GetNumberOfScalarComponents()
+        isColor = image.GetScalarType() == vtk.VTK_UNSIGNED_CHAR and components in colors
+        node.SetVoxelVectorType(colors[components] if isColor else node.VoxelVectorTypeUndefined)
+    scenefacts.writeFacts(node, volume)
     if isinstance(volume, LabelVolume) and node.IsA("vtkMRMLLabelMapVolumeNode"):
         from .scenesegments import noteSegments
 
         noteSegments(node, volume)
-
-
-def writeFacts(node: Any, volume: Volume) -> None:
-    """Provenance, modality and plain facts of a volume as attributes of its node; absent ones are removed."""
-    node.SetAttribute(PROVENANCE, jsonText(list(volume.history)) if volume.history else None)
-    node.SetAttribute(MODALITY, volume.modality or None)
-    node.SetAttribute(INFO, jsonText(volume.info) if volume.info else None)
-    node.SetAttribute(PARENT_TRANSFORM, volume.info.get("parentTransform"))
 
 
 def removeVolumeNode(node: Any) -> None:
@@ -288,24 +272,6 @@ def displayWindow(volume: Volume) -> tuple[float, float]:
     return (float(low) + float(high)) / 2, spread or 1.0
 
 
-def jsonText(value: Any) -> str:
-    """Compact JSON with sorted keys; numpy scalars and arrays become numbers and lists."""
-
-    def plain(item: Any) -> Any:
-        return item.tolist() if isinstance(item, (np.generic, np.ndarray)) else str(item)
-
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=plain)
-
-
-def jsonAttribute(node: Any, attribute: str, kind: type) -> Any:
-    """Value of a JSON attribute, or an empty `kind` when it is absent or was edited into something else."""
-    try:
-        value = json.loads(node.GetAttribute(attribute) or "null")
-    except ValueError:
-        value = None
-    return value if isinstance(value, kind) else kind()
-
-
 def _array(node: Any) -> np.ndarray:
     if node is None:
         raise InputError(_("No volume is chosen."), _("Expected a volume."), _("Choose an input volume."))
@@ -328,38 +294,3 @@ def _array(node: Any) -> np.ndarray:
     components = scalars.GetNumberOfComponents()
     array = numpy_support.vtk_to_numpy(scalars)
     return array.reshape(shape if components == 1 else (*shape, components))
-
-
-def factsOf(node: Any) -> dict[str, Any]:
-    """Name, modality, plain facts, display window and history of a volume node."""
-    info = jsonAttribute(node, INFO, dict)
-    info.pop("parentTransform", None)
-    if node.GetParentTransformNode() is not None:
-        info["parentTransform"] = "hardened"
-    display = node.GetDisplayNode()
-    return {
-        "name": node.GetName() or "",
-        "modality": modalityOf(node),
-        "info": info,
-        "display": (display.GetLevel(), display.GetWindow()) if hasattr(display, "GetWindow") else None,
-        "history": tuple(jsonAttribute(node, PROVENANCE, list)),
-    }
-
-
-def modalityOf(node: Any) -> str:
-    """DICOM modality of a volume node ("CT", "MR", ...), or "" when nothing tells.
-
-    Looked up in the node's own attributes, in the subject hierarchy (where Slicer's DICOM reader notes it),
-    and in the voxel unit (Hounsfield units are CT).
-    """
-    for attribute in (MODALITY, "DICOM.Modality"):
-        if node.GetAttribute(attribute):
-            return node.GetAttribute(attribute)
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
-    if item:
-        modality = hierarchy.GetItemAttribute(item, "DICOM.Modality")
-        if modality:
-            return modality
-    units = node.GetVoxelValueUnits() if hasattr(node, "GetVoxelValueUnits") else None
-    return "CT" if units is not None and units.GetCodeValue() == "[hnsf'U]" else ""
