@@ -288,6 +288,7 @@ def test_a_whole_case_survives_a_bundle(slicerHost, tmp_path):
     for index in range(5):
         sequence.SetDataNodeAtValue(ct, str(index))
     array, matrix = slicer.util.arrayFromVolume(ct).copy(), _matrix(ct)
+    itemCount = hierarchy.GetNumberOfItems()
 
     saved = headless.saveScene(tmp_path / "case.mrb")
     assert saved == tmp_path / "case.mrb" and [p.name for p in tmp_path.iterdir()] == ["case.mrb"]
@@ -301,6 +302,7 @@ def test_a_whole_case_survives_a_bundle(slicerHost, tmp_path):
     assert ct.GetDisplayNode().GetWindow() == 1500 and ct.GetDisplayNode().GetLevel() == -600
     assert '"a; b: <c> & 5 %"' in ct.GetAttribute("MedPrep.provenance")
     hierarchy = scene.GetSubjectHierarchyNode()
+    assert hierarchy.GetNumberOfItems() == itemCount
     item = hierarchy.GetItemByDataNode(ct)
     assert hierarchy.GetItemName(hierarchy.GetItemParent(item)) == "study"
     assert hierarchy.GetItemLevel(hierarchy.GetItemParent(item)) == "Study"

@@ -211,6 +211,8 @@ class SubjectHierarchyKeeper:
 
     def _complete(self, caller: Any = None, event: str = "") -> None:
         """After a load, a close or a batch of changes: exactly one hierarchy, with every data node in it."""
+        if self.scene.IsBatchProcessing():  # loaded items are resolved after the batch, and would come twice
+            return
         hierarchy = self._hierarchy()
         for index in range(self.scene.GetNumberOfNodes()):
             node = self.scene.GetNthNode(index)
