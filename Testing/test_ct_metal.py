@@ -170,6 +170,7 @@ def test_clipped_images_cannot_show_metal() -> None:
     result = metal(clipped)
     assert result.metrics["severity"] == "none" and result.metrics["valuesEndAt"] == 1000
     assert "clipped" in result.notes[0]
+    assert all(row[0] == row[1] and row[2:] == (0, 0, 0.0, "") for row in result.tables["comparison"].rows)
 
 
 # ---- severity

@@ -14,12 +14,14 @@ The grade: none; slight below 1 ml with streaks in less than 1 % of the tissue a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from scipy import ndimage
 
+from MedPrepCommonLib.components import Components, Runs, connect_runs, find_runs
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
@@ -42,90 +44,60 @@ METAL = Segment(
 
 
 @dataclass(frozen=True)
-class Dense:
-    """The voxels above the lowest threshold of interest, found in one pass over the image.
+class Found:
+    """What lies above each threshold.
 
     Parameters
     ----------
-    index : (n,) sorted flat indices.
-    value : (n,) their HU.
-    shape : (k, j, i) of the image.
-    end : HU at which the scanner's values end (many voxels have exactly the maximum), or None.
+    components : by threshold.
+    used : the threshold in effect: the end of the scanner's values where that is lower than the wanted one.
+    end : HU at which the values end (many voxels have exactly the maximum), or None.
     """
 
-    index: np.ndarray
-    value: np.ndarray
-    shape: tuple[int, int, int]
+    components: dict[float, Components]
+    used: dict[float, float]
     end: float | None
 
-    def above(self, threshold: float) -> np.ndarray:
-        """Which of the voxels are above `threshold`; those at the scanner's end when it lies lower."""
-        if self.end is not None and threshold >= self.end:
-            return self.value >= self.end
-        return self.value > threshold
+
+def find_metal(
+    hu: np.ndarray, thresholds: Sequence[float], minimum_voxels: int, job: Job | None = None
+) -> Found:
+    """Components of at least `minimum_voxels` above each threshold (HU), reading the image once.
+
+    Where the values end below a threshold (a detector that saturates), the voxels at that end count instead;
+    only then the image is read once more.
+    """
+    job = job or Job.quiet()
+    runs = dict(zip(thresholds, find_runs(hu, thresholds, job=job.part(0.0, 0.7)), strict=True))
+    end = values_end(hu, runs[min(thresholds)])
+    beyond = [t for t in thresholds if end is not None and end > COMPARED[0] and t >= end]
+    if beyond:
+        (at_end,) = find_runs(hu, [np.nextafter(end, 0.0)], job=job.part(0.7, 0.9))
+        runs |= dict.fromkeys(beyond, at_end)
+    found = {t: connect_runs(r, minimum_voxels=minimum_voxels) for t, r in runs.items()}
+    job.report(1.0)
+    return Found(found, {t: end if t in beyond else t for t in thresholds}, end)
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """Connected pieces (26 neighbours) that are large enough, largest first.
+def values_end(hu: np.ndarray, dense: Runs) -> float | None:
+    """The maximum, when many voxels have exactly it and few come near: the scanner's end, or a clipped image.
 
     Parameters
     ----------
-    index : flat indices of all their voxels.
-    voxels, maximum : (n,) per piece.
-    centroid : (n, 3) mean voxel index (i, j, k).
+    dense : runs above some threshold; without any, the whole image is looked at.
     """
-
-    index: np.ndarray
-    voxels: np.ndarray
-    maximum: np.ndarray
-    centroid: np.ndarray
-
-
-def dense_voxels(hu: np.ndarray, threshold: float, job: Job | None = None) -> Dense:
-    """Find the voxels above `threshold`, and whether the values end on a plateau."""
-    job = job or Job.quiet()
-    found = []
-    plane = hu[0].size
-    for k in range(len(hu)):
-        job.report(k / len(hu), _("Dense voxels"))
-        found.append(np.flatnonzero(hu[k] > threshold) + k * plane)
-    index = np.concatenate(found)
-    values = hu.reshape(-1)[index] if hu.flags.c_contiguous else hu[np.unravel_index(index, hu.shape)]
-    return Dense(index, values, hu.shape, values_end(hu, values))
-
-
-def values_end(hu: np.ndarray, dense: np.ndarray) -> float | None:
-    """The maximum, when many voxels have exactly it and few come near: the scanner's end, or a clip."""
-    values = dense if dense.size else hu
-    top = values.max()
+    top = float(dense.maximum.max()) if len(dense) else float(hu.max())
+    if len(dense):
+        index = dense.pick(dense.maximum > top - 20).indices()
+        values = hu[np.unravel_index(index, hu.shape)]
+    else:
+        values = hu
     near = values[values > top - 20]
     at_top = int(np.count_nonzero(near == top))
     if at_top < 8 or top <= 300:
         return None
     around = np.unique(np.floor(near[near < top]), return_counts=True)[1].max(initial=0)
-    return float(top) if at_top > 4 * around else None
-
-
-def pieces(dense: Dense, threshold: float, minimum_voxels: float) -> Pieces:
-    """Connected pieces above `threshold` of at least `minimum_voxels`."""
-    chosen = dense.above(threshold)
-    index, value = dense.index[chosen], dense.value[chosen]
-    k, j, i = np.unravel_index(index, dense.shape)
-    if not index.size:
-        return Pieces(index, np.zeros(0, int), np.zeros(0), np.zeros((0, 3)))
-    low = [int(axis.min()) for axis in (k, j, i)]
-    box = np.zeros([int(axis.max()) - first + 1 for axis, first in zip((k, j, i), low, strict=True)], bool)
-    place = tuple(axis - first for axis, first in zip((k, j, i), low, strict=True))
-    box[place] = True
-    label = ndimage.label(box, np.ones((3, 3, 3)))[0][place] - 1
-    voxels = np.bincount(label)
-    maximum = np.full(voxels.size, -np.inf)
-    np.maximum.at(maximum, label, value)
-    centroid = np.stack([np.bincount(label, axis) / voxels for axis in (i, j, k)], axis=1)
-    kept = voxels >= minimum_voxels
-    order = np.flatnonzero(kept)[np.argsort(-voxels[kept], kind="stable")]
-    return Pieces(index[kept[label]], voxels[order], maximum[order], centroid[order])
+    return top if at_top > 4 * around else None
 
 
 @operation(
@@ -169,24 +141,23 @@ class Metal:
 
     def __call__(self, image: Volume, job: Job) -> Result:
         require_hu(image)
-        lowest = min(self.threshold, *COMPARED)
-        dense = dense_voxels(image.array, lowest, job.part(0.0, 0.6))
-        at_least = max(self.minimumVoxels, self.minimumVolume / image.voxel_volume)
-        found = pieces(dense, self.threshold, at_least)
+        at_least = max(self.minimumVoxels, math.ceil(self.minimumVolume / image.voxel_volume - 1e-9))
+        thresholds = sorted({self.threshold, *COMPARED})
+        everything = find_metal(image.array, thresholds, at_least, job.part(0.0, 0.7))
+        found = everything.components[self.threshold]
         result = Result(
             tables={
                 "components": _components_table(image, found),
-                "comparison": self._comparison(image, dense, at_least),
+                "comparison": _comparison_table(image, everything),
             },
-            notes=self._notes(dense, image),
+            notes=_notes(everything.end, self.threshold),
         )
         streaks = Streaks(0.0, 0.0, 0.0, 0.0, 0, 0)
-        if found.index.size:
-            labels = np.zeros(image.shape, np.uint8)
-            labels.reshape(-1)[found.index] = 1
+        if len(found):
+            labels = found.mask().view(np.uint8)
             axes = orientation(image)
             streaks = measure_streaks(
-                axes.view(image.array), axes.view(labels), axes.reorder(image.spacing_kji), job.part(0.6, 1.0)
+                axes.view(image.array), axes.view(labels), axes.reorder(image.spacing_kji), job.part(0.7, 1.0)
             )
             if not streaks.compared:
                 result.notes.append(
@@ -198,61 +169,58 @@ class Metal:
             result.labels["metal"] = LabelVolume(
                 labels, image.ijkToRAS, modality=image.modality, segments=(METAL,), history=image.history
             )
-        volume = float(found.voxels.sum() * image.voxel_volume)
+        voxels = int(found.count.sum())
+        volume = voxels * image.voxel_volume
         severity = grade(volume, streaks.extent)
         result.metrics = {
             "severity": severity,
-            "components": int(found.voxels.size),
-            "voxels": int(found.voxels.sum()),
+            "components": len(found),
+            "voxels": voxels,
             "volume": volume,
-            "maximum": float(found.maximum.max()) if found.maximum.size else 0.0,
+            "maximum": float(found.maximum.max(initial=0.0)),
             "streakExtent": streaks.extent,
             "darkStreaks": streaks.dark,
             "brightStreaks": streaks.bright,
         }
-        if dense.end is not None:
-            result.metrics["valuesEndAt"] = dense.end
+        if everything.end is not None:
+            result.metrics["valuesEndAt"] = everything.end
         result.checks = [_check(severity, volume, streaks)]
         return result
 
-    def _comparison(self, image: Volume, dense: Dense, at_least: float) -> Table:
-        """What each threshold finds, from the same pass over the image."""
-        rows = []
-        for threshold in sorted({self.threshold, *COMPARED}):
-            found = pieces(dense, threshold, at_least)
-            reached = dense.end is None or threshold < dense.end
-            rows.append(
-                (
-                    threshold,
-                    threshold if reached else dense.end,
-                    int(found.voxels.size),
-                    int(found.voxels.sum()),
-                    float(found.voxels.sum() * image.voxel_volume),
-                    ""
-                    if reached
-                    else _("values end at {end:g} HU: voxels there are counted").format(end=dense.end),
-                )
-            )
-        columns = ("threshold (HU)", "used (HU)", "components", "voxels", "volume (mm³)", "remark")
-        return Table(_("Metal at other thresholds"), columns, tuple(rows))
 
-    def _notes(self, dense: Dense, image: Volume) -> list[str]:
-        if dense.end is None:
-            return []
-        if dense.end < COMPARED[0]:
-            return [
-                _("The image's values end at {end:g} HU (clipped), so metal cannot be seen.").format(
-                    end=dense.end
-                )
-            ]
-        if self.threshold >= dense.end - 100:
-            return [
-                _(
-                    "The scanner's values end at {end:g} HU; at {threshold:g} HU only the core of metal "
-                    "shows. 2500 HU or less finds more."
-                ).format(end=dense.end, threshold=self.threshold)
-            ]
+def _comparison_table(image: Volume, everything: Found) -> Table:
+    """What each threshold finds, from the same pass over the image."""
+    rows = []
+    for threshold, found in everything.components.items():
+        used, voxels = everything.used[threshold], int(found.count.sum())
+        remark = _("values end at {end:g} HU: voxels there are counted").format(end=used)
+        rows.append(
+            (
+                threshold,
+                used,
+                len(found),
+                voxels,
+                voxels * image.voxel_volume,
+                "" if used == threshold else remark,
+            )
+        )
+    columns = ("threshold (HU)", "used (HU)", "components", "voxels", "volume (mm³)", "remark")
+    return Table(_("Metal at other thresholds"), columns, tuple(rows))
+
+
+def _notes(end: float | None, threshold: float) -> list[str]:
+    if end is None:
         return []
+    if end <= COMPARED[0]:
+        return [_("The image's values end at {end:g} HU (clipped), so metal cannot be seen.").format(end=end)]
+    if threshold >= end - 100:
+        return [
+            _(
+                "The scanner's values end at {end:g} HU; at {threshold:g} HU only the core of metal shows. "
+                "2500 HU or less finds more."
+            ).format(end=end, threshold=threshold)
+        ]
+    return []
 
 
 def grade(volume: float, extent: float) -> str:
@@ -278,17 +246,17 @@ def _check(severity: str, volume: float, streaks: Streaks) -> Check:
     )
 
 
-def _components_table(image: Volume, found: Pieces) -> Table:
-    positions = found.centroid @ image.ijkToRAS[:3, :3].T + image.ijkToRAS[:3, 3]
+def _components_table(image: Volume, found: Components) -> Table:
+    positions = found.centroid[:, ::-1] @ image.ijkToRAS[:3, :3].T + image.ijkToRAS[:3, 3]
     rows = tuple(
         (
             n + 1,
-            int(found.voxels[n]),
-            float(found.voxels[n] * image.voxel_volume),
+            int(found.count[n]),
+            float(found.count[n] * image.voxel_volume),
             float(found.maximum[n]),
             *(float(x) for x in positions[n]),
         )
-        for n in range(found.voxels.size)
+        for n in range(len(found))
     )
     columns = ("component", "voxels", "volume (mm³)", "maximum (HU)", "R (mm)", "A (mm)", "S (mm)")
     return Table(_("Metal components"), columns, rows)
