@@ -2,7 +2,7 @@
 
 The image is read once, in blocks; a block whose maximum is not above the threshold is skipped. What is above
 it is kept as runs of voxels along i. Runs that touch are found by binary search and joined as a graph, so that
-the cost grows with the runs and not with the image. That also beats labelling every voxel for large smooth
+the cost grows with the runs and not with the image. That also beats labelling every voxel of large smooth
 regions (both lungs: 10 times); only noise has so many runs that the whole image is labelled instead.
 """
 
@@ -55,6 +55,10 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    def indices(self) -> np.ndarray:
+        """Flat indices of all their voxels, rising."""
+        return _expanded(self.start, self.length)
 
     def pick(self, chosen: np.ndarray) -> Runs:
         """The runs at an index or mask."""
