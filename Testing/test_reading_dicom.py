@@ -7,6 +7,7 @@ import shutil
 import dicomfiles
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 import SimpleITK as sitk
 
@@ -167,6 +168,30 @@ def test_large_values_keep_their_type(tmp_path):
     dicomfiles.write_series(tmp_path, stored, dicomfiles.stack(2), RescaleIntercept=0)
     volume = read_volume(tmp_path)
     assert volume.array.dtype == np.uint16 and np.array_equal(volume.array, stored)
+
+
+CODINGS = [
+    ("MR_small_RLE.dcm", "MR_small.dcm"),
+    ("MR_small_jp2klossless.dcm", "MR_small.dcm"),
+    ("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm"),
+    ("MR_small_bigendian.dcm", "MR_small.dcm"),
+    ("MR_small_implicit.dcm", "MR_small.dcm"),
+    ("SC_rgb_jpeg_gdcm.dcm", "SC_rgb_rle.dcm"),
+]
+
+
+@pytest.mark.parametrize(("coded", "plain"), CODINGS)
+def test_every_lossless_coding_gives_the_same_pixels(coded, plain):
+    # Run length, JPEG 2000, JPEG-LS, byte orders, JPEG lossless: files that come with pydicom.
+    found, expected = (pydicom.data.get_testdata_file(name, download=False) for name in (coded, plain))
+    image = pydicom.dcmread(expected)
+    volume = read_volume(found)
+    assert np.array_equal(volume.array[0], image.pixel_array)
+
+
+def test_codings_that_the_decoder_gets_wrong_are_refused():
+    with pytest.raises(FileError, match="run-length"):
+        read_volume(pydicom.data.get_testdata_file("SC_rgb_rle_16bit.dcm", download=False))
 
 
 # ---- geometry

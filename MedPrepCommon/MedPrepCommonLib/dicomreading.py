@@ -32,6 +32,7 @@ from .volume import Volume
 __all__ = ["DicomSeries", "read_file", "read_series", "scan_dicom"]
 
 _THREADS = 4
+_RUN_LENGTH = "1.2.840.10008.1.2.5"
 
 
 def read_series(folder: Path, wanted: int | str | None = None, job: Job | None = None) -> Volume:
@@ -68,6 +69,7 @@ def read_file(path: Path, job: Job | None = None) -> Volume:
 
 def _read(files: Sequence[Path], headers: Sequence[Any], name: str, copies: int, job: Job) -> Volume:
     first = headers[0]
+    _refuse_wrong_decoding(files[0], first)
     if len(files) == 1 and (number_of(first, "NumberOfFrames") or 1) > 1:
         return read_multiframe(files[0], name, job)
     spacing, spacing_info = pixel_spacing(first)
@@ -103,6 +105,18 @@ def _read(files: Sequence[Path], headers: Sequence[Any], name: str, copies: int,
         info["duplicateSlices"] = copies
     array = _pixels([files[n] for n in order], (first.Rows, first.Columns), job)
     return Volume(array, geometry.ijkToRAS, name, text_of(first, "Modality"), info, display_window(first))
+
+
+def _refuse_wrong_decoding(path: Path, header: Any) -> None:
+    """GDCM mixes up the bytes of run-length coded colours deeper than 8 bits, without a word."""
+    syntax = str(header.file_meta.get("TransferSyntaxUID", "")) if hasattr(header, "file_meta") else ""
+    deep = (number_of(header, "BitsAllocated") or 0) > 8 and (number_of(header, "SamplesPerPixel") or 1) > 1
+    if syntax == _RUN_LENGTH and deep:
+        raise FileError(
+            _("{path} holds run-length coded colours of more than 8 bits.").format(path=path),
+            _("Expected another coding of the pixels."),
+            _("Export the image uncompressed."),
+        )
 
 
 def _distinct(files: Sequence[Path], places: Sequence[Any]) -> tuple[list[int], int]:
