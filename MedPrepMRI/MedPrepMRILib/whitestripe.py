@@ -1,0 +1,272 @@
+"""White Stripe: the band of intensities around the peak of normal-appearing white matter.
+
+Shinohara et al., "Statistical normalization techniques for magnetic resonance imaging", NeuroImage: Clinical
+6, 2014. The peak is found on a kernel density estimate (Gaussian, Scott's bandwidth) computed from a
+histogram; the bounds are exact quantiles of the voxels. Everything is equivariant: a gain above zero and an
+offset of the image are a gain and an offset of the stripe, and neither memory layout nor number of threads
+changes it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from MedPrepCommonLib.errors import InputError
+from MedPrepCommonLib.i18n import _
+from MedPrepCommonLib.job import Job
+from MedPrepCommonLib.parallel import BLOCK, Crew, block_indices, memory_views, real_array
+
+BINS = 4096
+
+# T1: above this quantile lie fat, vessels and contrast agent, not tissue (as in the authors' own program).
+_T1_TAIL = 0.96
+# Maxima lower than these shares of the highest are no tissue. The second is the least rise above the valley
+# beside a maximum: sampling noise of a million voxels stays below it.
+_LEAST_HEIGHT, _LEAST_RISE = 0.2, 0.002
+# T2 and PD: white matter is the darkest tissue; a maximum of this share of the highest is a tissue.
+_TISSUE_HEIGHT = 0.5
+# The histogram reaches half of the spread of 99.8 % of the voxels beyond them; hot voxels count at its end.
+_TAIL, _MARGIN = 0.001, 0.5
+
+
+@dataclass(frozen=True)
+class Stripe:
+    """The white stripe of one image.
+
+    Parameters
+    ----------
+    peak : intensity of the white matter peak.
+    quantile : share of the voxels below the peak.
+    low, high : the stripe is between them; see `closed`.
+    closed : whether voxels equal to a bound belong to it (only where nothing lies strictly between them).
+    levels, density : centres of histogram bins and the smoothed density there (shares per intensity).
+    voxels : inside the mask.
+    """
+
+    peak: float
+    quantile: float
+    low: float
+    high: float
+    closed: bool
+    levels: np.ndarray
+    density: np.ndarray
+    voxels: int
+
+    def contains(self, values: np.ndarray) -> np.ndarray:
+        """Boolean: which values lie in the stripe."""
+        if self.closed:
+            return (values >= self.low) & (values <= self.high)
+        return (values > self.low) & (values < self.high)
+
+
+def find_stripe(
+    array: np.ndarray,
+    mask: np.ndarray,
+    sequence: str = "T1",
+    width: float = 0.05,
+    *,
+    workers: int | None = None,
+    job: Job | None = None,
+) -> Stripe:
+    """The white stripe of the voxels of `array` in `mask`.
+
+    Parameters
+    ----------
+    array : (k, j, i), integer or floating point, finite; any gain and offset.
+    mask : same shape; voxels where it is not zero are brain.
+    sequence : ``T1`` takes the last peak, ``FLAIR`` the largest, ``T2`` and ``PD`` the first that is at least
+        half as high as the largest (white matter is the darkest tissue there).
+    width : the stripe reaches this share of the brain's voxels to either side of the peak, in (0, 0.5).
+
+    Raises
+    ------
+    InputError
+        when the mask is empty, or all its voxels have one value.
+    """
+    with Crew(workers) as crew:
+        values = _Inside(real_array(array), np.asarray(mask), crew, job)
+        histogram = values.histogram()
+        levels, density = _density(histogram, _T1_TAIL if sequence == "T1" else 1.0)
+        peak = _peak(levels, density, sequence)
+        quantile = values.below(peak) / values.count
+        low, high = values.quantiles([max(quantile - width, 0.0), min(quantile + width, 1.0)])
+        closed = not values.any_between(low, high)
+    return Stripe(peak, quantile, low, high, closed, levels, density, values.count)
+
+
+@dataclass(frozen=True)
+class _Histogram:
+    start: float
+    step: float
+    counts: np.ndarray  # each voxel shared by the two nearest bin centres: smooth under gain and offset
+
+    @property
+    def centres(self) -> np.ndarray:
+        return self.start + self.step * np.arange(len(self.counts))
+
+
+class _Inside:
+    """The voxels inside a mask, block by block, with exact ranks."""
+
+    def __init__(self, array: np.ndarray, mask: np.ndarray, crew: Crew, job: Job | None) -> None:
+        self._crew, self._job = crew, job
+        view, inside = memory_views(array, mask)
+        pieces = block_indices(view.shape, BLOCK)
+        found: list[np.ndarray | None] = [None] * len(pieces)
+
+        def pick(piece: int, worker: int) -> None:
+            index = pieces[piece]
+            found[piece] = view[index][inside[index] != 0]
+
+        crew.run(pick, len(pieces), job)
+        self._blocks = [block for block in found if block.size]
+        self._bins: list[np.ndarray] = []
+        self.count = sum(block.size for block in self._blocks)
+        if self.count == 0:
+            raise InputError(
+                _("The mask is empty."),
+                _("Expected the brain inside."),
+                _("Choose another mask, or none to have the brain found."),
+            )
+        self.low = min(float(block.min()) for block in self._blocks)
+        self.high = max(float(block.max()) for block in self._blocks)
+        if self.low == self.high:
+            raise InputError(
+                _("Every voxel inside the mask is {value:g}.").format(value=self.low),
+                _("Expected a brain with contrast."),
+                _("Choose another image or mask."),
+            )
+
+    def histogram(self) -> _Histogram:
+        """Over the range where the tissue is: hot voxels do not make its bins coarse."""
+        low, high = self.low, self.high
+        while True:
+            step = (high - low) / (BINS - 1)
+            counts = self._binned(low, step)
+            ranks = np.cumsum(counts)
+            first, last = np.searchsorted(ranks, [_TAIL * ranks[-1], (1 - _TAIL) * ranks[-1]])
+            spread = max(int(last) - int(first), 1)
+            start = max(low, low + (first - _MARGIN * spread - 1) * step)
+            stop = min(high, low + (last + _MARGIN * spread + 1) * step)
+            # Narrower only where it gains resolution.
+            if stop - start > 0.9 * (high - low) or not low < start + (stop - start) / 2 < high:
+                return _Histogram(low, step, counts)
+            low, high = start, stop
+
+    def _binned(self, low: float, step: float) -> np.ndarray:
+        whole: list[np.ndarray | None] = [None] * len(self._blocks)
+        shares: list[np.ndarray | None] = [None] * len(self._blocks)
+        bins: list[np.ndarray | None] = [None] * len(self._blocks)
+
+        def count(piece: int, worker: int) -> None:
+            place = self._blocks[piece].astype(np.float64)
+            place -= low
+            place /= step
+            np.clip(place, 0.0, BINS - 1, out=place)
+            index = place.astype(np.intp)
+            place -= index
+            bins[piece] = index.astype(np.uint16)
+            whole[piece] = np.bincount(index, minlength=BINS)
+            shares[piece] = np.bincount(index, place, minlength=BINS)
+
+        self._crew.run(count, len(self._blocks), self._job)
+        self._bins, self._counts = bins, sum(whole)
+        share = sum(shares)
+        smooth = self._counts - share
+        smooth[1:] += share[:-1]
+        return smooth
+
+    def below(self, value: float) -> int:
+        """Number of voxels below `value`."""
+        return sum(int(np.count_nonzero(block < value)) for block in self._blocks)
+
+    def quantiles(self, shares: list[float]) -> list[float]:
+        """Exact quantiles, linear between neighbouring voxels as numpy's default."""
+        found = []
+        for share in shares:
+            place = share * (self.count - 1)
+            rank = min(math.floor(place), self.count - 1)
+            first = self._ranked(rank)
+            second = self._ranked(min(rank + 1, self.count - 1)) if place > rank else first
+            found.append(first + (second - first) * (place - rank))
+        return found
+
+    def _ranked(self, rank: int) -> float:
+        """The voxel of this rank (0 is the darkest): looked for in its bin alone."""
+        ends = np.cumsum(self._counts)
+        index = int(np.searchsorted(ends, rank, side="right"))
+        inside = np.concatenate(
+            [block[bins == index] for block, bins in zip(self._blocks, self._bins, strict=True)]
+        )
+        within = rank - (int(ends[index - 1]) if index else 0)
+        return float(np.partition(inside, within)[within])
+
+    def any_between(self, low: float, high: float) -> bool:
+        """Whether a voxel lies strictly between the two."""
+        return any(bool(((block > low) & (block < high)).any()) for block in self._blocks)
+
+
+def _density(histogram: _Histogram, tail: float) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel density estimate of the voxels up to the quantile `tail`, Scott's bandwidth."""
+    counts, centres = histogram.counts, histogram.centres
+    if tail < 1.0:
+        ranks = np.cumsum(counts)
+        stop = int(np.searchsorted(ranks, tail * ranks[-1])) + 1
+        counts, centres = counts[:stop], centres[:stop]
+    total = counts.sum()
+    mean = counts @ centres / total
+    deviation = math.sqrt(max(counts @ (centres - mean) ** 2 / total, 0.0))
+    bandwidth = max(deviation * total**-0.2 / histogram.step, 1.0)
+    smooth = ndimage.gaussian_filter1d(counts.astype(np.float64), bandwidth, mode="constant", truncate=6.0)
+    return centres, smooth / (total * histogram.step)
+
+
+def _peak(levels: np.ndarray, density: np.ndarray, sequence: str) -> float:
+    """Intensity of the maximum that is white matter, between the bins by a parabola."""
+    maxima = _maxima(density)
+    if sequence in ("T2", "PD"):
+        maxima = maxima[density[maxima] >= _TISSUE_HEIGHT * density[maxima].max(initial=0.0)]
+    if not len(maxima):
+        chosen = int(density.argmax())
+    elif sequence == "T1":
+        chosen = int(maxima[-1])
+    elif sequence == "FLAIR":
+        chosen = int(maxima[density[maxima].argmax()])
+    else:
+        chosen = int(maxima[0])
+    step = levels[1] - levels[0] if len(levels) > 1 else 0.0
+    if not 0 < chosen < len(levels) - 1:
+        return float(levels[chosen])
+    before, here, after = density[chosen - 1 : chosen + 2]
+    bend = before - 2 * here + after
+    return float(levels[chosen] + (0.5 * (before - after) / bend * step if bend < 0 else 0.0))
+
+
+def _maxima(density: np.ndarray) -> np.ndarray:
+    """Indices of the maxima between the ends that are high enough and rise enough above their valleys.
+
+    A pile of voxels at an end (a constant background inside the mask, values that were cut off) is no maximum.
+    """
+    steps = np.diff(density)
+    moving = np.flatnonzero(steps)
+    turns = (steps[moving][:-1] > 0) & (steps[moving][1:] < 0)
+    found = moving[:-1][turns] + 1
+    if not len(found):
+        return found
+    top = density[found].max()
+    rises = np.array([_rise(density, index) for index in found])
+    return found[(density[found] >= _LEAST_HEIGHT * top) & (rises >= _LEAST_RISE * top)]
+
+
+def _rise(density: np.ndarray, index: int) -> float:
+    """How far one must go down from a maximum before a higher place is reached (its prominence)."""
+    height = density[index]
+    left = np.flatnonzero(density[:index] > height)
+    right = np.flatnonzero(density[index + 1 :] > height)
+    first = left[-1] if left.size else 0
+    last = index + 1 + right[0] if right.size else len(density) - 1
+    return float(height - max(density[first : index + 1].min(), density[index : last + 1].min()))
