@@ -1,0 +1,1 @@
+"""MRI operations: bias fields, intensity normalization and fusion of sequences."""

@@ -1,0 +1,195 @@
+"""The brain's surface in a whole-head MRI: a sphere that grows until it meets the dark skull.
+
+Smith, "Fast robust automated brain extraction", Human Brain Mapping 17(3):143-155, 2002. It works wherever
+the brain is brighter than the skull around it: T1, T2, PD and FLAIR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage, sparse
+
+from MedPrepCommonLib.job import Job
+
+# Of Smith 2002: how far inwards (mm) the darkest and the brightest tissue are looked for, the radii of
+# curvature (mm) between which smoothing sets in, and the weight of the image.
+_DARK_REACH, _BRIGHT_REACH = 20.0, 10.0
+_SHARPEST, _FLATTEST = 3.33, 10.0
+_IMAGE_WEIGHT = 0.05
+# A coarse surface finds the brain, a fine one its shape.
+_ROUNDS = ((3, 500), (4, 250))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Robust intensities of an image: dark and bright end, what counts as signal, and the brain's median."""
+
+    dark: float
+    signal: float
+    bright: float
+    brain: float
+
+
+def find_surface(
+    image: np.ndarray,
+    spacing_kji: tuple[float, float, float],
+    center: np.ndarray,
+    radius: float,
+    levels: Levels,
+    fraction: float = 0.5,
+    job: Job | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grow a surface from inside the brain to the skull.
+
+    Parameters
+    ----------
+    image : (k, j, i) float32, on cells of 2 to 3 mm; beyond its edges it counts as dark.
+    center : (k, j, i) mm from the first voxel's centre. radius : mm of a sphere as large as the signal.
+    fraction : how bright, between 0 (dark) and 1 (brain), the border is; smaller gives a larger brain.
+
+    Returns
+    -------
+    points (n, 3) in mm, (k, j, i) order, and triangles (m, 3) of their indices.
+    """
+    job = job or Job.quiet()
+    padded = np.pad(image, 1, constant_values=levels.dark)
+    look = _Sampler(padded, np.array(spacing_kji))
+    points, total, done = None, sum(n for _level, n in _ROUNDS), 0
+    for level, iterations in _ROUNDS:
+        directions, triangles = icosphere(level)
+        points = center + directions * radius / 2 if points is None else _subdivided(points, level)
+        mesh = _Mesh(len(directions), triangles)
+        for n in range(iterations):
+            points = points + _step(points, mesh, look, levels, fraction)
+            if n % 10 == 0:
+                job.report((done + n) / total)
+        done += iterations
+    return points, triangles
+
+
+def _step(points, mesh: _Mesh, look: _Sampler, levels: Levels, fraction: float) -> np.ndarray:
+    """How every point moves in one iteration, mm."""
+    normals = mesh.normals(points)
+    to_mean = mesh.means @ points - points
+    along = np.sum(to_mean * normals, axis=1, keepdims=True)
+    spacing = mesh.spacing(points)
+    # Flat parts are left alone, sharp folds are smoothed.
+    curvature = 2.0 * np.abs(along) / spacing**2
+    middle = (1 / _SHARPEST + 1 / _FLATTEST) / 2
+    steepness = 6.0 / (1 / _SHARPEST - 1 / _FLATTEST)
+    smoothing = (1.0 + np.tanh(steepness * (curvature - middle))) / 2
+    darkest, brightest = look.inwards(points, normals)
+    darkest = np.clip(darkest, levels.dark, levels.brain)
+    brightest = np.clip(brightest, levels.signal, levels.brain)
+    border = levels.dark + fraction * (brightest - levels.dark)
+    push = 2.0 * (darkest - border) / (brightest - levels.dark)
+    return (
+        0.5 * (to_mean - along * normals)
+        + smoothing * along * normals
+        + _IMAGE_WEIGHT * spacing * push[:, None] * normals
+    )
+
+
+class _Sampler:
+    """Darkest and brightest values on the way inwards from a surface, nearest voxel."""
+
+    def __init__(self, padded: np.ndarray, spacing: np.ndarray) -> None:
+        self._values = np.ascontiguousarray(padded).reshape(-1)
+        self._shape, self._spacing = np.array(padded.shape), spacing
+        step = max(1.0, float(spacing.min()))
+        self._depths = np.arange(step / 2, _DARK_REACH + 0.01, step)
+        self._near = int(np.searchsorted(self._depths, _BRIGHT_REACH, "right"))
+
+    def inwards(self, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        places = points[None] - self._depths[:, None, None] * normals[None]
+        index = np.rint(places / self._spacing).astype(np.intp) + 1
+        np.clip(index, 0, self._shape - 1, out=index)
+        flat = (index[..., 0] * self._shape[1] + index[..., 1]) * self._shape[2] + index[..., 2]
+        values = self._values[flat]
+        return values.min(axis=0), values[: self._near].max(axis=0)
+
+
+class _Mesh:
+    """What stays the same while the points of a triangle mesh move."""
+
+    def __init__(self, count: int, triangles: np.ndarray) -> None:
+        self._triangles = triangles
+        edges = self._edges = np.unique(_edges(triangles), axis=0)
+        rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
+        adjacency = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
+        self.means = sparse.diags_array(1.0 / adjacency.sum(axis=1)) @ adjacency
+        faces = np.arange(len(triangles)).repeat(3)
+        self._faces = sparse.csr_array(
+            (np.ones(triangles.size), (triangles.reshape(-1), faces)), shape=(count, len(triangles))
+        )
+
+    def normals(self, points: np.ndarray) -> np.ndarray:
+        """Outward unit normals (n, 3)."""
+        a, b, c = (points[self._triangles[:, n]] for n in range(3))
+        normals = self._faces @ np.cross(b - a, c - a)
+        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+
+    def spacing(self, points: np.ndarray) -> float:
+        """Mean distance of neighbours."""
+        a, b = points[self._edges[:, 0]], points[self._edges[:, 1]]
+        return float(np.mean(np.linalg.norm(a - b, axis=1)))
+
+
+def icosphere(level: int) -> tuple[np.ndarray, np.ndarray]:
+    """Unit sphere of ``10 * 4**level + 2`` points and its triangles, which turn outwards."""
+    golden = (1 + 5**0.5) / 2
+    points = np.array(
+        [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0), (0, -1, golden), (0, 1, golden),
+         (0, -1, -golden), (0, 1, -golden), (golden, 0, -1), (golden, 0, 1), (-golden, 0, -1),
+         (-golden, 0, 1)]
+    )  # fmt: skip
+    triangles = np.array(
+        [(0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2),
+         (10, 7, 6), (7, 1, 8), (3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5), (2, 4, 11),
+         (6, 2, 10), (8, 6, 7), (9, 8, 1)]
+    )  # fmt: skip
+    points = points / np.linalg.norm(points[0])
+    for _ in range(level):
+        points, triangles = _split(points, triangles)
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points, triangles
+
+
+def _subdivided(points: np.ndarray, level: int) -> np.ndarray:
+    """Points of the mesh of the level before and the middles of its edges, in icosphere's order."""
+    return _split(points, icosphere(level - 1)[1])[0]
+
+
+def _edges(triangles: np.ndarray) -> np.ndarray:
+    """The three edges of every triangle, the smaller index first, those of one kind after another."""
+    return np.sort(np.concatenate([triangles[:, [n, (n + 1) % 3]] for n in range(3)]), axis=1)
+
+
+def _split(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every triangle cut in four; the old points come first."""
+    unique, index = np.unique(_edges(triangles), axis=0, return_inverse=True)
+    ab, bc, ca = index.reshape(3, -1) + len(points)
+    a, b, c = triangles.T
+    parts = [(a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca)]
+    return (
+        np.concatenate([points, points[unique].mean(axis=1)]),
+        np.concatenate([np.stack(part, axis=1) for part in parts]),
+    )
+
+
+def filled(points: np.ndarray, triangles: np.ndarray, spacing_kji, shape) -> np.ndarray:
+    """Cells (k, j, i) bool inside a closed surface given in mm from the first cell's centre."""
+    a, b, c = (points[triangles[:, n]] / np.array(spacing_kji) for n in range(3))
+    longest = max(np.abs(b - a).max(), np.abs(c - a).max())
+    steps = int(np.ceil(longest / 0.6)) + 1
+    u, v = np.meshgrid(np.linspace(0, 1, steps), np.linspace(0, 1, steps), indexing="ij")
+    inside = u + v <= 1.0 + 1e-9
+    u, v = u[inside][:, None, None], v[inside][:, None, None]
+    # A margin keeps the outside connected where the brain touches the edge of the image.
+    index = np.rint(a + u * (b - a) + v * (c - a)).astype(np.intp).reshape(-1, 3) + 2
+    np.clip(index, 1, np.array(shape) + 2, out=index)
+    cells = np.zeros([n + 4 for n in shape], bool)
+    cells[tuple(index.T)] = True
+    return ndimage.binary_fill_holes(cells)[2:-2, 2:-2, 2:-2]

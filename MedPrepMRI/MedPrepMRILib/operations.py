@@ -1,0 +1,23 @@
+"""Importing this module registers every MRI operation."""
+
+from . import (
+    biasfield,
+    brainmask,
+    comparebias,
+    lowpass,
+    n4_operation,
+    normalization,
+    polynomial,
+    whitestripe_operation,
+)
+
+__all__ = [
+    "biasfield",
+    "brainmask",
+    "comparebias",
+    "lowpass",
+    "n4_operation",
+    "normalization",
+    "polynomial",
+    "whitestripe_operation",
+]
