@@ -31,7 +31,7 @@ from MedPrepCommonLib import (
 from MedPrepCommonLib.errors import FileError
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.recipe import parse
-from MedPrepCommonLib.result import Curve, Figure, Result
+from MedPrepCommonLib.result import Curve, Figure
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 
 SIDES = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
@@ -194,12 +194,23 @@ def test_a_single_slice_is_shown_whole_even_when_oblique(angle: float) -> None:
     turn[:3, :3] = Rotation.from_euler("xyz", (angle, angle, 0), degrees=True).as_matrix() * (-1, -1, 1)
     picture = np.random.default_rng(0).integers(0, 255, (1, 60, 80)).astype(np.uint8)
     inputs = {"image": Volume(picture, turn, modality="DX")}
-    ((row, (png,)),) = reportpictures.rows(inputs, Result(), [], Job.quiet())
+    ((row, (png,)),) = reportpictures.rows(inputs, {}, {}, [], Job.quiet())
     assert [cell["plane"] for cell in row["cells"]] == ["axial"]
     shown = pixels(png).astype(float)
     assert shown.shape[1] / shown.shape[0] == pytest.approx(80 / 60, rel=0.01)
     inner = shown[100:300:16, 100:400:16]
     assert inner.std() > 20, "the slice is cut along itself, not across"
+
+
+def test_a_slab_is_shown_at_three_places_of_its_own_plane() -> None:
+    array = np.random.default_rng(0).integers(0, 100, (12, 90, 80)).astype(np.int16)
+    slab = Volume(array, np.diag([-3.0, -3.0, 2.0, 1.0]))  # 24 mm thick, 270 x 240 mm wide
+    cuts = reportslices.cuts(slab, np.array([-100.0, -100.0, 4.0]))
+    assert [cut.plane.name for cut in cuts] == ["axial"] * 3
+    assert [round(cut.position) for cut in cuts] == [19, 11, 4]
+    assert all(np.isfinite(reportslices.sample(slab, cut)).all() for cut in cuts)
+    two = slab.with_array(array[:2])
+    assert [cut.position for cut in reportslices.cuts(two, np.array([0.0, 0.0, 2.0]))] == [2.0]
 
 
 # Drawing
@@ -342,9 +353,8 @@ def test_a_histogram_counts_every_voxel_of_a_small_image() -> None:
 
 def test_channels_are_named_and_coloured() -> None:
     done = runner.run(parse(tinyops.recipe()), {"image": tinyops.image()})
-    rows = [
-        row for row, _png in reportpictures.rows({"image": tinyops.image()}, done.result, [], Job.quiet())
-    ]
+    shown = reportpictures.rows({"image": tinyops.image()}, done.result.images, {}, [], Job.quiet())
+    rows = [row for row, _png in shown]
     (channels,) = [row for row in rows if "channels" in row["title"]]
     assert channels["note"].endswith("red: none, green: one, blue: two")
     figure = reportpictures.histogram("channels", done.result.images["channels"])
@@ -356,7 +366,7 @@ def test_a_cancel_stops_the_pictures() -> None:
 
     job = Job(cancelled=lambda: True)
     with pytest.raises(Cancelled):
-        list(reportpictures.rows({"image": tinyops.image()}, Result(), [], job))
+        list(reportpictures.rows({"image": tinyops.image()}, {}, {}, [], job))
 
 
 # Charts
@@ -524,11 +534,11 @@ def test_worst_checks_come_first_and_carry_a_sign_and_a_word() -> None:
 
 def test_long_tables_are_cut_and_say_so() -> None:
     rows = [[str(n), "x"] for n in range(100)]
-    text = reportparts.tables(
-        [("Many", ["n", "what"], rows), ("Checks", ["check", "verdict"], [["a", "pass"]])]
-    )
+    checks, empty = ("Checks", ["check", "verdict"], [["a", "pass"]]), ("Empty", ["a"], [])
+    text = reportparts.tables([("Many", ["n", "what"], rows), checks, empty])
     assert text.count("<tr>") == 26 and "25 of 100 rows" in text
     assert "Checks" not in text
+    assert text.endswith('<h3>Empty</h3><p class="muted">none</p>')
 
 
 @pytest.mark.parametrize(
@@ -571,7 +581,7 @@ def test_what_is_in_the_folder_is_what_the_report_shows(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["provenance.json", "qc.json", "report.json", "counts.csv", "pictures/1-image-axial.png"]
+    "name", ["provenance.json", "qc.json", "report.json", "counts.csv", "pictures/1a-image-axial.png"]
 )
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
