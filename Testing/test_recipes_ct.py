@@ -128,7 +128,8 @@ def test_real_chest_in_dicom_with_thick_slices(shared_data) -> None:
 
 
 def test_a_scan_without_lung_still_gives_the_rest(shared_data) -> None:
-    made = run("ct-lung", read_series(shared_data / "ct/ts-j2k-dicom/dicom"))
+    abdomen = read_series(shared_data / "ct/ts-j2k-dicom/dicom")
+    made = run("ct-lung", abdomen.with_array(abdomen.array[:8]))  # below the last sliver of lung
     assert {c.verdict for c in made.result.checks if c.name == "Lungs"} == {"fail"}
     assert not made.result.labels["lungs"].array.any()
     assert made.result.images["image"].spacing == pytest.approx((1, 1, 1))
