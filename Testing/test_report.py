@@ -193,6 +193,7 @@ def test_the_page_says_what_a_reader_asks(folder: Path) -> None:
         "not a medical device",
     ):
         assert words in text, words
+    assert text.index(">factor</span>") < text.index(">offset</span>"), "as the operation lists them"
     assert '<span class="set">−100 HU</span>'.replace('"', "'") in text.replace('"', "'"), (
         "not the default: bold"
     )

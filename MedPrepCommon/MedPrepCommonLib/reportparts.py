@@ -186,7 +186,11 @@ def steps(record: Mapping[str, Any]) -> str:
             f"{slot}: {', '.join(refs) if isinstance(refs, list) else refs}"
             for slot, refs in wired.get(step["id"], {}).items()
         )
-        params = "".join(_parameter(spec, name, value) for name, value in step["parameters"].items())
+        values = step["parameters"]
+        # In the order of the definition, where it is known; JSON sorted them.
+        names = [p.name for p in spec.parameters if p.name in values] if spec else []
+        names += [name for name in values if name not in names]
+        params = "".join(_parameter(spec, name, values[name]) for name in names)
         items.append(
             f'<li><b>{escape(title)}</b> <code class="muted">{escape(step["operation"])}'
             f"{escape(_id_note(step))}</code><br><span class='muted'>{escape(sources)}</span>"
