@@ -201,10 +201,10 @@ def test_an_offset_of_the_values_changes_nothing(dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_scale_of_floating_point_values_changes_nothing(dtype):
-    image = ct_slice((128, 128)).astype(np.float64)
+    image = ct_slice().astype(np.float64)
     wanted = clahe(image)
     assert np.abs(clahe((image / 4096).astype(dtype)).astype(int) - wanted).max() < 65535 / 256
-    assert np.abs(clahe(ct_slice((128, 128))).astype(int) - wanted).max() < 65535 * 0.02
+    assert np.abs(clahe(ct_slice()).astype(int) - wanted).max() < 65535 * 0.02
 
 
 def test_any_layout():
