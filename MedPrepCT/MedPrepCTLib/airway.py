@@ -15,7 +15,7 @@ from MedPrepCommonLib.job import Job
 
 from .coarsegrid import CoarseGrid
 from .morphology import IN_PLANE_CROSS, bounding_box, connected_to, dilate, erode
-from .voxelcells import VoxelsOfCells, interpolation_weights, neighbours
+from .voxelcells import FlatVolume, interpolate, neighbours
 
 _BONE_HU = 180
 # Cross section of a trachea in an axial slice, and how far it strays from the spine.
@@ -23,12 +23,12 @@ _TRACHEA_MM2 = (40.0, 1000.0)
 _MIDLINE_MM = 45.0
 _SHORTEST_MM = 18.0
 # Thresholds tried, lowest first; and how much the bronchi may add to the trachea before it must be a leak.
-_GROWTH_HU = (-960, -940, -920, -900, -880, -860, -830, -800, -760, -720)
+_GROWTH_HU = (-950, -925, -900, -880, -860, -830, -800, -760, -720)
 _BRONCHI_ML = 60.0
 _WIDEST_BRONCHUS_MM = 8.0
 # The finer grid on which lobar bronchi are followed, and how far beyond the coarse airway it reaches.
 _FINE_CELL_MM, _FINE_MARGIN_MM, _FINE_BRONCHI_ML = 1.4, 25.0, 15.0
-_LUMEN_HU = -900
+_LUMEN_HU, _MIXED_HU, _AIR_HU = -900, -800, -500
 _FINEST_RIM_MM, _RIM_ABOVE_LUNG_HU = 2.2, 70
 
 
@@ -144,7 +144,9 @@ def grow(
         grown = connected_to(dark, seeds)
         if leaks(grown) and prune:
             # What is wider than any bronchus is lung: without it the tubes may go on to be followed.
-            bulk = dilate(erode(grown & ~near, _WIDEST_BRONCHUS_MM, spacing_kji), _WIDEST_BRONCHUS_MM, spacing_kji)
+            bulk = dilate(
+                erode(grown & ~near, _WIDEST_BRONCHUS_MM, spacing_kji), _WIDEST_BRONCHUS_MM, spacing_kji
+            )
             bulk = dilate(bulk, 1.01 * max(spacing_kji[1:]), spacing_kji)
             grown = connected_to(grown & ~(bulk & ~near), seeds)
             if leaks(grown, 1.15, 3.0):
@@ -182,31 +184,31 @@ class FineAirway:
     def __init__(self, lumen: np.ndarray, grid: CoarseGrid, start: Sequence[int], lung_hu: float) -> None:
         self.lumen, self.grid, self.start, self.lung_hu = lumen, grid, tuple(start), lung_hu
 
-    def draw(self, hu: np.ndarray, labels: np.ndarray, threshold: float, value: int) -> None:
+    def draw(self, hu: FlatVolume, labels: FlatVolume, threshold: float, value: int) -> None:
         """Write the airway's voxels into the labels, over the lungs where it runs inside them."""
-        box = tuple(slice(a, a + n) for a, n in zip(self.start, self.grid.fine_shape, strict=True))
-        hu, labels = hu[box], labels[box]
-        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further. Where a
-        # cell is wider than the wall, only what is denser than lung can be that rim.
+        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further. Where
+        # a cell is wider than the wall, only what is denser than lung can be that rim.
         in_plane = 1.01 * max(self.grid.spacing_kji[1:])
         rim = dilate(self.lumen, in_plane, self.grid.spacing_kji)
         cells = np.argwhere(dilate(rim, 1.8, (1.0, 1.0, 1.0)))
         if not len(cells):
             return
-        voxels = VoxelsOfCells(cells, self.grid.factors, hu.shape)
-        weights = interpolation_weights(self.grid.factors)
-        inner = neighbours(np.pad(self.lumen, 1, mode="edge"), cells) @ weights
-        outer = neighbours(np.pad(rim, 1, mode="edge"), cells) @ weights
-        here, value_here = voxels.read(labels), voxels.read(hu)
-        wall = (outer >= 0.5) & ((in_plane < _FINEST_RIM_MM) | (value_here > self.lung_hu + _RIM_ABOVE_LUNG_HU))
+        factors = self.grid.factors
+        index, in_volume = hu.voxels(cells, factors, self.start)
+        inner, outer = (interpolate(neighbours(mask, cells), factors) for mask in (self.lumen, rim))
+        here, value_here = labels.flat[index], hu.flat[index]
+        wall = outer >= 0.5
+        if in_plane >= _FINEST_RIM_MM:
+            wall &= value_here > self.lung_hu + _RIM_ABOVE_LUNG_HU
         airway = (value_here < threshold) & ((inner >= 0.5) | wall)
-        voxels.write(labels, np.where(airway, value, here).astype(np.uint8))
+        labels.write(index, in_volume, np.where(airway, value, here).astype(np.uint8))
 
 
 def fine_airway(
     hu: np.ndarray,
     spacing_kji: Sequence[float],
     cells: np.ndarray,
+    trachea: np.ndarray,
     coarse_grid: CoarseGrid,
     lung_hu: float,
     job: Job,
@@ -226,8 +228,12 @@ def fine_airway(
         for n, f, cf, m in zip(grid.shape, grid.factors, coarse_grid.factors, cells[box].shape, strict=True)
     ]
     known = cells[box][np.ix_(*inside)]
-    seeds = known & (fine < _LUMEN_HU)
-    most = 1.35 * known.sum() * grid.cell_mm3 / 1000 + _FINE_BRONCHI_ML
-    lumen = grow(fine, seeds, fine < -500, grid.spacing_kji, most)
+    lumen = known & (fine < _MIXED_HU)
+    # The trachea is known; only its lower end and what follows may grow.
+    below = np.flatnonzero(trachea[box].any(axis=(1, 2)))[0] * coarse_grid.spacing_kji[0] + _FINE_MARGIN_MM
+    here = slice(0, int(below / grid.spacing_kji[0]) + 1)
+    seeds = known[here] & (fine[here] < _LUMEN_HU)
+    most = 1.35 * known[here].sum() * grid.cell_mm3 / 1000 + _FINE_BRONCHI_ML
+    lumen[here] |= grow(fine[here], seeds, fine[here] < _AIR_HU, grid.spacing_kji, most)
     job.report(1.0)
-    return FineAirway(lumen | (known & (fine < -800)), grid, start, lung_hu)
+    return FineAirway(lumen, grid, start, lung_hu)

@@ -77,7 +77,7 @@ def segment_lungs(
     if trachea is not None:
         cells = coarse_airway(coarse, inside, trachea, grid.spacing_kji)
         lung_hu = float(np.median(coarse[inside]))
-        airway = fine_airway(hu, spacing_kji, cells, grid, lung_hu, job.part(0.3, 0.45))
+        airway = fine_airway(hu, spacing_kji, cells, trachea, grid, lung_hu, job.part(0.3, 0.45))
         # The wall and mixed cells around the lumen belong to the airway too, else they tie the lungs together.
         wall = dilate(cells, 1.01 * max(grid.spacing_kji[1:]), (1e6, *grid.spacing_kji[1:]))
         remaining = inside & ~wall

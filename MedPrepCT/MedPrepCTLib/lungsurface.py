@@ -13,14 +13,14 @@ from .coarsegrid import CoarseGrid, thread_count
 from .lungclosing import HALF
 from .lungparts import LEFT, RIGHT
 from .morphology import dilate, erode
-from .voxelcells import VoxelsOfCells, interpolation_weights, neighbours
+from .voxelcells import FlatVolume, interpolate, neighbour_index
 
 _AIRWAY = 3
 # Dark voxels count as lung where the cells around are at least this much lung (of 255).
 _NEAR = 24
 _NEAR_ADDED = 0.05
 # Cells handled at a time: bounds the memory of the gathered voxels.
-_BATCH = 20_000
+_BATCH = 4_000
 
 
 class Surface:
@@ -48,13 +48,14 @@ class Surface:
 
     def draw(self, hu: np.ndarray, threshold: float, job: Job) -> np.ndarray:
         """Labels of every voxel; uint8, laid out in memory as `hu` is."""
-        labels = np.zeros_like(hu, dtype=np.uint8, order="K", subok=False)
-        self._fill_core(labels, job.part(0.0, 0.3))
-        self._draw_shell(hu, labels, threshold, job.part(0.3, 0.9))
+        source = FlatVolume(hu)
+        labels = source.zeros(np.uint8)
+        self._fill_core(labels.volume, job.part(0.0, 0.3))
+        self._draw_shell(source, labels, threshold, job.part(0.3, 0.9))
         if self._airway is not None:
-            self._airway.draw(hu, labels, threshold, _AIRWAY)
+            self._airway.draw(source, labels, threshold, _AIRWAY)
         job.report(1.0)
-        return labels
+        return labels.volume
 
     def _fill_core(self, labels: np.ndarray, job: Job) -> None:
         fk, fj, fi = self._grid.factors
@@ -79,30 +80,37 @@ class Surface:
         with ThreadPoolExecutor(thread_count()) as pool:
             list(pool.map(fill, planes))
 
-    def _draw_shell(self, hu, labels, threshold: float, job: Job) -> None:
-        weights = interpolation_weights(self._grid.factors)
+    def _draw_shell(self, hu: FlatVolume, labels: FlatVolume, threshold: float, job: Job) -> None:
+        factors = self._grid.factors
         cells = np.argwhere(self._shell)
         right, left = (np.pad(self._filled[side], 1, mode="edge") for side in (RIGHT, LEFT))
-        added = np.pad(self._added, 1, mode="edge")
-        rejected = np.pad(self._rejected, 1, mode="edge")
+        shape, either = right.shape, np.maximum(right, left).ravel()
+        right, left = right.ravel(), left.ravel()
+        added, rejected = (np.pad(mask, 1, mode="edge").ravel() for mask in (self._added, self._rejected))
 
         def batch(first: int) -> None:
             job.check()
             some = cells[first : first + _BATCH]
-            voxels = VoxelsOfCells(some, self._grid.factors, hu.shape)
-            fields = [neighbours(share, some) @ weights for share in (right, left)]
-            lung = fields[0] + fields[1]
-            air = voxels.read(hu) < threshold
-            inside = air & (lung > _NEAR)
-            has_added = neighbours(added, some)
-            rows = np.flatnonzero(has_added.any(axis=1))
+            index, in_volume = hu.voxels(some, factors)
+            around = neighbour_index(shape, some)
+            lung = interpolate(either[around], factors)
+            inside = hu.flat[index] < threshold
+            inside &= lung > _NEAR
+            near = added[around]
+            which = np.flatnonzero(near.any(axis=0))
             # Vessels and nodules closed in: their own smooth outline, wherever such cells are near.
-            inside[rows] |= (lung[rows] >= HALF) & (has_added[rows] @ weights > _NEAR_ADDED)
-            gas = neighbours(rejected, some)
-            rows = np.flatnonzero(gas.any(axis=1))
-            inside[rows] &= gas[rows] @ weights < 0.5
-            side = np.where(fields[0] >= fields[1], RIGHT, LEFT).astype(np.uint8)
-            voxels.write(labels, np.where(inside, side, 0).astype(np.uint8))
+            outline = lung[:, which] >= HALF
+            outline &= interpolate(near[:, which], factors) > _NEAR_ADDED
+            inside[:, which] |= outline
+            near = rejected[around]
+            which = np.flatnonzero(near.any(axis=0))
+            inside[:, which] &= interpolate(near[:, which], factors) < 0.5
+            values = inside.astype(np.uint8)
+            near = left[around]
+            which = np.flatnonzero(near.any(axis=0))
+            more_left = interpolate(near[:, which], factors) > interpolate(right[around[:, which]], factors)
+            values[:, which] *= np.where(more_left, LEFT, RIGHT).astype(np.uint8)
+            labels.write(index, in_volume, values)
 
         starts = range(0, len(cells), _BATCH)
         with ThreadPoolExecutor(thread_count()) as pool:
