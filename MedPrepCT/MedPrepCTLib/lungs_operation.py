@@ -140,7 +140,7 @@ def _sizes(metrics: dict[str, float]) -> list[Check]:
             Check(
                 name,
                 "pass" if ok else "warn",
-                f"{volume:.0f} ml",
+                f"{volume:.0f} ml" if volume >= 10 else f"{volume:.2g} ml",
                 f">= {_SMALL_LUNG:.0f} ml",
                 "" if ok else _("Small: look whether the lung is cut off, collapsed, removed or missed."),
             )
