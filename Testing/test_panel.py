@@ -172,7 +172,9 @@ def test_parameters_are_saved_with_the_scene(qtHost, panel, tmp_path):
     headless.loadScene(tmp_path / "scene.mrb")
     panel.enter()
     assert panel._parameterNode.window.level == -777.0
-    assert panel.ui.window_level.value == -777.0 and panel.ui.recipe.currentText == "ct-bone"
+    assert panel.ui.window_level.value == -777.0 and panel.ui.recipe.currentIndex == panel.recipes.index(
+        "ct-bone"
+    )
 
 
 def test_closing_the_scene_while_running_stops_the_run(qtHost, panel):
@@ -200,3 +202,13 @@ def test_common_panel(qtHost, folder, ct):
         press(qtHost, widget, "resample")
         press(qtHost, widget, "normalize")
     assert qtHost.messages == []
+
+
+def test_choices_are_shown_in_words_and_kept_as_choices(qtHost, panel):
+    panel.exit()
+    panel.enter()
+    combo = panel.ui.window_outputType
+    assert [combo.itemText(n) for n in range(combo.count)] == ["Grey levels 0 to 255", "Numbers 0 to 1"]
+    combo.setCurrentIndex(1)
+    assert panel._parameterNode.window.outputType == "float"
+    assert panel.ui.recipe.currentText != panel._parameterNode.recipe == "ct-lung"

@@ -9,7 +9,7 @@ import numpy as np
 from MedPrepCommonLib.clahe import clahe_stack
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import Help, Preset, Span, operation
+from MedPrepCommonLib.operation import Help, Preset, Span, Words, operation
 from MedPrepCommonLib.orientation import orientation
 from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import Volume
@@ -39,7 +39,9 @@ class Clahe:
         int, Span(1, 64, 1, 0), Help(_("Tiles along each side of a slice; contrast is local to a tile"))
     ] = 8
     outputType: Annotated[
-        Literal["uint16", "float"], Help(_("uint16: 0 to 65535; float: 0 to 1. Both keep more than 8 bits"))
+        Literal["uint16", "float"],
+        Words(uint16=_("Grey levels 0 to 65535"), float=_("Numbers 0 to 1")),
+        Help(_("uint16: 0 to 65535; float: 0 to 1. Both keep more than 8 bits")),
     ] = "uint16"
 
     presets = {

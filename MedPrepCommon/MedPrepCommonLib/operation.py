@@ -30,10 +30,22 @@ from typing import Any
 from .errors import ParameterError
 from .i18n import _
 from .job import Job
-from .parameters import Help, Parameter, Preset, Span, Unit, nearest, parameters_of
+from .parameters import Help, Parameter, Preset, Span, Unit, Words, nearest, parameters_of
 from .volume import LabelVolume, Volume
 
-__all__ = ["Help", "Operation", "Preset", "Span", "Unit", "create", "find", "known", "operation", "settings"]
+__all__ = [
+    "Help",
+    "Operation",
+    "Preset",
+    "Span",
+    "Unit",
+    "Words",
+    "create",
+    "find",
+    "known",
+    "operation",
+    "settings",
+]
 
 # Keywords of every console method; an operation's parameter must not be called like one.
 RESERVED = ("preset", "output", "job")

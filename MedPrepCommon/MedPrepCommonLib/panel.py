@@ -36,6 +36,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     logicClass: type
     #: Operations with a section in the .ui file, by id.
     operationIds: tuple[str, ...] = ()
+    #: Recipes that the panel offers, by name.
+    recipes: tuple[str, ...] = ()
     #: Operation whose verdict stands in the summary of the input, or "".
     checkId = ""
 
@@ -109,6 +111,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode, self._guiTag = parameterNode, None
         if parameterNode is not None:
             self._guiTag = parameterNode.connectGui(self.ui)
+            self._sayChoices()
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
             self.onParametersModified()
 
@@ -172,6 +175,17 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             name = list(spec.presets)[index - 1]
             op = create(spec.id, name)
             setParameters(self._parameterNode, spec, {p.name: getattr(op, p.name) for p in spec.parameters})
+
+    def _sayChoices(self) -> None:
+        """Words for a user in place of the choices that connectGui has just filled in."""
+        for spec in self.operations.values():
+            for parameter in spec.parameters:
+                for index, choice in enumerate(parameter.choices):
+                    combo = getattr(self.ui, f"{spec.name}_{parameter.name}")
+                    combo.setItemText(index, parameter.words.get(choice, choice))
+        if self._hasRecipes():
+            for index, name in enumerate(self.recipes):
+                self.ui.recipe.setItemText(index, recipe.load(name).title)
 
     def _hasRecipes(self) -> bool:
         return hasattr(self.ui, "recipe_apply")

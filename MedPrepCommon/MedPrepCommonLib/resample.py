@@ -11,7 +11,7 @@ import numpy as np
 from .errors import GeometryError, ParameterError
 from .i18n import _
 from .job import Job
-from .operation import Help, Preset, Span, Unit, operation
+from .operation import Help, Preset, Span, Unit, Words, operation
 from .resampling import ORDERS, antialias_sigma, output_grid, resample_grid
 from .result import Result
 from .volume import LabelVolume, Volume
@@ -69,6 +69,12 @@ class Resample:
     ] = (1.0, 1.0, 1.0)
     method: Annotated[
         Literal["cubic", "linear", "quintic", "nearest"],
+        Words(
+            cubic=_("Cubic B-spline"),
+            linear=_("Linear"),
+            quintic=_("Quintic B-spline"),
+            nearest=_("Nearest neighbour"),
+        ),
         Help(_("cubic B-spline keeps nodules sharp; linear cannot overshoot; quintic is sharper still")),
     ] = "cubic"
     antialias: Annotated[
