@@ -212,3 +212,18 @@ def test_choices_are_shown_in_words_and_kept_as_choices(qtHost, panel):
     combo.setCurrentIndex(1)
     assert panel._parameterNode.window.outputType == "float"
     assert panel.ui.recipe.currentText != panel._parameterNode.recipe == "ct-lung"
+
+
+def test_a_volume_that_is_filled_after_it_was_added_becomes_usable(qtHost, folder):
+    import slicer
+
+    widget = qtHost.panel(folder("MedPrepCT")).widget
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "late")
+    widget._parameterNode.inputVolume = node
+    assert not widget.ui.window_apply.enabled and "no image" in widget.ui.window_reason.text
+    slicer.util.updateVolumeFromArray(node, np.full((4, 8, 8), -1000, np.int16))
+    assert widget.ui.window_apply.enabled and "8 x 8 x 4" in widget.ui.inputSummary.text
+
+
+def test_a_slider_takes_its_step_from_the_definition(panel):
+    assert panel.ui.metal_threshold.singleStep == find("ct.metal").parameter("threshold").span.step

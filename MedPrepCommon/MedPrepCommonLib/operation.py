@@ -111,6 +111,7 @@ class Operation:
 
 
 _registry: dict[str, Operation] = {}
+_looked_for: set[str] = set()
 
 
 def operation(
@@ -201,11 +202,15 @@ def _inputs_of(cls: type) -> tuple[InputSlot, ...]:
 def known() -> dict[str, Operation]:
     """Every operation of the installed MedPrep modules by id, sorted."""
     for package in PACKAGES:
+        # Once each: a panel asks at every tick of a slider, and a failed import is slow.
+        if package in _looked_for:
+            continue
         try:
             importlib.import_module(f"{package}.operations")
         except ModuleNotFoundError as error:
             if error.name not in (package, f"{package}.operations"):
                 raise
+        _looked_for.add(package)
     return dict(sorted(_registry.items()))
 
 

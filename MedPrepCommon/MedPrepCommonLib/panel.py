@@ -50,6 +50,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._summary: BackgroundTask | None = None
         self._summarised: tuple[str, int] | None = None
         self._parameterNode: Any = None
+        self._observedInput: Any = None
         self._guiTag: Any = None
 
     def setup(self) -> None:
@@ -63,6 +64,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.operations = {spec.name: spec for spec in map(find, self.operationIds)}
         for spec in self.operations.values():
             self._dress(spec)
+        self._recipes = {name: recipe.load(name) for name in self.recipes}
         if self._hasRecipes():
             self.ui.recipe_apply.connect("clicked(bool)", lambda *_args: self.onRecipe())
         panel.setMRMLScene(slicer.mrmlScene)
@@ -108,6 +110,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            self._observeInput(None)
         self._parameterNode, self._guiTag = parameterNode, None
         if parameterNode is not None:
             self._guiTag = parameterNode.connectGui(self.ui)
@@ -115,12 +118,24 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
             self.onParametersModified()
 
+    def _observeInput(self, node: Any) -> None:
+        """Notice when the input volume gets its image: a reader adds the node first and fills it later."""
+        if node is self._observedInput:
+            return
+        event = slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
+        if self._observedInput is not None:
+            self.removeObserver(self._observedInput, event, self.onParametersModified)
+        if node is not None:
+            self.addObserver(node, event, self.onParametersModified)
+        self._observedInput = node
+
     def onParametersModified(self, *_args: Any) -> None:
         """Bring presets, buttons and the input's summary up to date."""
+        self._observeInput(self._parameterNode.inputVolume)
         for spec in self.operations.values():
             self._showPreset(spec)
         if self._hasRecipes():
-            self.ui.recipe_description.text = recipe.load(self._parameterNode.recipe).description
+            self.ui.recipe_description.text = self._recipe().description
         self.updateButtons()
         self._summarise()
 
@@ -154,6 +169,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if parameter.unit:
             widget.suffix = f" {parameter.unit}"
         if parameter.span is not None:
+            # The range first: ctkSliderWidget refuses a step that does not fit its range.
+            widget.minimum, widget.maximum = parameter.span.low, parameter.span.high
             if parameter.kind != "int":
                 widget.decimals = parameter.span.decimals
             if parameter.span.step is not None:
@@ -184,11 +201,14 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     combo = getattr(self.ui, f"{spec.name}_{parameter.name}")
                     combo.setItemText(index, parameter.words.get(choice, choice))
         if self._hasRecipes():
-            for index, name in enumerate(self.recipes):
-                self.ui.recipe.setItemText(index, recipe.load(name).title)
+            for index, loaded in enumerate(self._recipes.values()):
+                self.ui.recipe.setItemText(index, loaded.title)
 
     def _hasRecipes(self) -> bool:
-        return hasattr(self.ui, "recipe_apply")
+        return bool(self.recipes)
+
+    def _recipe(self) -> Any:
+        return self._recipes[self._parameterNode.recipe]
 
     # ---- what can be done now, and why not
 
@@ -232,7 +252,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self._parameterNode
         self._toggle(
             self.ui.recipe_apply,
-            lambda: self.logic.recipeTask(recipe.load(node.recipe), {"image": node.inputVolume}),
+            lambda: self.logic.recipeTask(self._recipe(), {"image": node.inputVolume}),
         )
 
     def _operationTask(self, spec: Operation) -> Task:

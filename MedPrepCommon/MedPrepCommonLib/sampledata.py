@@ -38,5 +38,10 @@ def _register() -> None:
         uris=[],
         fileNames=[],
         nodeNames=[],
-        customDownloader=lambda _source: loadChestPhantom(),
+        customDownloader=_download,
     )
+
+
+def _download(_source: Any) -> Any:
+    with slicer.util.WaitCursor():
+        return loadChestPhantom()
