@@ -80,18 +80,6 @@ def test_nodes_of_others_survive_an_error(scene):
     assert scene.GetFirstNodeByName("mine") is mine and scene.GetFirstNodeByName("temporary") is None
 
 
-def test_the_scene_changes_in_one_batch(scene):
-    node = ct()
-    events = []
-    tag = scene.AddObserver(scene.EndBatchProcessEvent, lambda *_a: events.append(scene.GetNumberOfNodes()))
-    placeResult(everything(node), node, "x")
-    scene.RemoveObserver(tag)
-    assert len(events) == 1
-
-
-# ---- into a node that the user picked
-
-
 def test_into_a_volume():
     node, output = ct(), ct("LPS", "mine")
     output.SetAndObserveTransformNodeID(transform(np.eye(4)).GetID())

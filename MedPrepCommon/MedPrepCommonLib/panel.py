@@ -367,7 +367,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         low, high = result.metrics.get("minimum"), result.metrics.get("maximum")
         parts = [line, f"{low:g} to {high:g} HU" if low is not None else "", words[worst(result.checks)]]
         text = ", ".join(part for part in parts if part) + "."
-        self._setSummary(" ".join([text, *(f"{c.name}: {c.value}. {c.advice}" for c in worries)]))
+        self._setSummary(" ".join([text, *(f"{c.name}: {c.value.rstrip('.')}. {c.advice}" for c in worries)]))
 
     def _setSummary(self, text: str) -> None:
         self.ui.inputSummary.text = text
