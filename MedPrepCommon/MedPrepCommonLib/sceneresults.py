@@ -53,7 +53,7 @@ def placeResult(result: Result, inputNode: Any, operationTitle: str, into: Any =
 def sceneTransaction() -> Iterator[None]:
     """After an exception inside, the nodes that were added inside are removed.
 
-    No batch-process state: during one, Slicer gives new nodes no subject hierarchy item, and segments need it.
+    No batch-process state: in one, Slicer gives new nodes no subject hierarchy item, and segments need it.
     """
     scene = slicer.mrmlScene
     # The subject hierarchy node is made on first use; it is the scene's, not the result's.
