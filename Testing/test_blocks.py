@@ -305,8 +305,12 @@ def test_cancel_stops_the_work():
     seen = []
     job = Job(progress=lambda fraction, message: seen.append(fraction), cancelled=lambda: len(seen) >= 2)
     with pytest.raises(Cancelled):
-        blocks.clip(array, 0, 1, workers=2, job=job)
-    assert len(seen) == 2 and 0 < seen[0] <= 1
+        blocks.clip(array, 0, 1, workers=1, job=job)
+    assert len(seen) == 2 and 0 < seen[0] < seen[1] <= 1
+    started = []
+    with parallel.Crew(4) as crew, pytest.raises(Cancelled):
+        crew.run(lambda piece, worker: started.append(piece), 10**6, Job(cancelled=lambda: True))
+    assert len(started) < 10**6
 
 
 def test_an_error_in_any_thread_reaches_the_caller():

@@ -291,7 +291,9 @@ def _graph_labels(runs: Runs, connectivity: int) -> np.ndarray:
         ones.append(np.repeat(np.arange(len(start)), touching))
         others.append(_expanded(first, touching))
     one, other = np.concatenate(ones), np.concatenate(others)
-    graph = sparse.csr_array((np.ones(len(one), np.int8), (one, other)), shape=(len(start), len(start)))
+    # The graph routines of older scipy take 32-bit indices only.
+    edges = one.astype(np.int32), other.astype(np.int32)
+    graph = sparse.csr_matrix((np.ones(len(one), np.int8), edges), shape=(len(start), len(start)))
     return csgraph.connected_components(graph, directed=False)[1]
 
 

@@ -21,6 +21,9 @@ from .resampling_products import Finish, PairResampler, PlaneResampler, StackRes
 
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3, "quintic": 5}
 
+# Samples that a thread resamples before it looks whether to stop: some tenths of a second.
+LONGEST_RUN = 1 << 24
+
 
 def output_grid(
     shape_kji: Sequence[int], spacing_kji: Sequence[float], new_spacing_kji: Sequence[float]
@@ -108,7 +111,7 @@ def resample_grid(
     components = [...] if array.ndim == 3 else [(..., c) for c in range(array.shape[3])]
     with Crew(workers) as crew:
         for number, component in enumerate(components):
-            part = None if job is None else job.part(number / len(components), (number + 1) / len(components))
+            part = (job or Job.quiet()).part(number / len(components), (number + 1) / len(components))
             if order == 0:
                 _nearest(array[component], starts, steps, output[component], limits, crew, part)
             else:
@@ -190,7 +193,7 @@ def _weighted(
     sigma: Sequence[float],
     limits: tuple[float, float] | None,
     crew: Crew,
-    job: Job | None,
+    job: Job,
 ) -> None:
     single = all(t in (np.float32, np.float16) or t.itemsize <= 2 for t in (array.dtype, output.dtype))
     work = np.dtype(np.float32 if single else np.float64)
@@ -220,17 +223,15 @@ def _weighted(
         _by_bands(array, flat, along_k, plane, stack, crew, job)
 
 
-def _by_pairs(
-    array: np.ndarray, output: np.ndarray, pairs: PairResampler, crew: Crew, job: Job | None
-) -> None:
+def _by_pairs(array: np.ndarray, output: np.ndarray, pairs: PairResampler, crew: Crew, job: Job) -> None:
     """Linear along k: each thread takes runs of output slices, long enough that few slices are done twice."""
-    length = min(48, max(8, len(output) // (4 * crew.size)))
+    length = max(1, min(48, max(8, len(output) // (4 * crew.size)), LONGEST_RUN // output.shape[1]))
     starts = range(0, len(output), length)
 
     def run(piece: int, worker: int) -> None:
         for index in range(starts[piece], min(starts[piece] + length, len(output))):
             pairs.run(array, index, output[index], worker)
-            if worker == 0 and job is not None:
+            if worker == 0:
                 job.check()
 
     crew.run(run, len(starts), job)
@@ -243,7 +244,7 @@ def _by_bands(
     plane: PlaneResampler,
     stack: StackResampler,
     crew: Crew,
-    job: Job | None,
+    job: Job,
 ) -> None:
     """Splines along k: all threads first resample the slices that a band lacks, then weight them together."""
     held = range(0)
@@ -260,10 +261,9 @@ def _by_bands(
         def weight_slices(piece: int, worker: int, weights=weights, target=target) -> None:
             stack.run(weights, piece, target, worker)
 
-        crew.run(resample_slice, len(new))
-        crew.run(weight_slices, stack.pieces)
-        if job is not None:
-            job.report((band + 1) / len(along_k.weights))
+        done, total = 2 * band, 2 * len(along_k.weights)
+        crew.run(resample_slice, len(new), job.part(done / total, (done + 1) / total))
+        crew.run(weight_slices, stack.pieces, job.part((done + 1) / total, (done + 2) / total))
 
 
 # ---- nearest
@@ -284,7 +284,7 @@ def _nearest(
     output: np.ndarray,
     limits: tuple[float, float] | None,
     crew: Crew,
-    job: Job | None,
+    job: Job,
 ) -> None:
     in_k, in_j, in_i = (
         nearest_indices(array.shape[a], starts[a], steps[a], output.shape[a]) for a in range(3)
