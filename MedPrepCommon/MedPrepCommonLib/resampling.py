@@ -2,7 +2,8 @@
 
 Each axis is one banded matrix (see :mod:`resampling_kernels`). The volume is streamed along k: the slices
 that a few output slices need are resampled in plane into a ring of slices, then weighted along k. The result
-is the same bytes for any number of threads. Only numpy and scipy are used; OpenCV would not make it faster.
+is the same bytes for any number of threads. Only numpy and scipy are used: OpenCV's resize cannot place its
+samples freely, and its warps are no faster.
 """
 
 from __future__ import annotations
@@ -107,20 +108,39 @@ def resample_grid(
     starts, steps, shape, sigma = _checked(array, starts, steps, shape, order, sigma)
     dtype = np.dtype(out_dtype) if out_dtype is not None else array.dtype.newbyteorder("=")
     limits = _checked_limits(limits, dtype)
-    output = np.empty((*shape, *array.shape[3:]), dtype)
+    # Bands advance evenly only within the image. Samples further out repeat the nearest one that is not.
+    spans = [_span(array.shape[a], starts[a], steps[a], shape[a]) for a in range(3)]
+    starts_inside = [
+        start + step * span.start for start, step, span in zip(starts, steps, spans, strict=True)
+    ]
+    output = np.empty((*map(len, spans), *array.shape[3:]), dtype)
     components = [...] if array.ndim == 3 else [(..., c) for c in range(array.shape[3])]
     with Crew(workers) as crew:
         for number, component in enumerate(components):
             part = (job or Job.quiet()).part(number / len(components), (number + 1) / len(components))
+            given, wanted = array[component], output[component]
             if order == 0:
-                _nearest(array[component], starts, steps, output[component], limits, crew, part)
+                _nearest(given, starts_inside, steps, wanted, limits, crew, part)
             else:
-                _weighted(
-                    array[component], starts, steps, output[component], order, sigma, limits, crew, part
-                )
+                _weighted(given, starts_inside, steps, wanted, order, sigma, limits, crew, part)
+    for axis, span in enumerate(spans):
+        if len(span) < shape[axis]:
+            repeated = np.clip(np.arange(shape[axis]) - span.start, 0, len(span) - 1)
+            output = output.take(repeated, axis=axis)
     if outside is not None:
         _fill_outside(output, array.shape, starts, steps, outside)
     return output
+
+
+def _span(size: int, start: float, step: float, count: int) -> range:
+    """The output samples inside the image, and the next one on either side, which has the edge's value."""
+    positions = start + step * np.arange(count)
+    outside = np.maximum(-0.5 - positions, positions - (size - 0.5))
+    inside = np.flatnonzero(outside <= 0)
+    if len(inside) == 0:
+        nearest = int(outside.argmin())
+        return range(nearest, nearest + 1)
+    return range(max(0, int(inside[0]) - 1), min(count, int(inside[-1]) + 2))
 
 
 def _checked(
