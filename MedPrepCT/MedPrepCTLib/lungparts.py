@@ -19,6 +19,8 @@ from .morphology import CROSS, bounding_box, dilate, erode
 
 RIGHT, LEFT = 1, 2
 _GAS_HU = -940
+# A lung always has vessels; a mattress or the core of a table has not.
+_FEATURELESS_HU = 20.0
 _BONE_HU = 180
 # A part of this size is a lung (or most of one) if it is not gas; smaller ones must lie beside such a part.
 _MAIN_ML = 30.0
@@ -41,7 +43,7 @@ _CORE_TRIALS = (
     (20.0, 1000.0),
 )
 # A part of which more than this lies beyond the midline may be both lungs in one.
-_BOTH_SIDES = 0.10
+_BOTH_SIDES = 0.06
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def find_lungs(
     large = (parts.ml >= _MAIN_ML) | (slab & (area > 5 * _SLAB_AREA_MM2))
     pure = (parts.gas > 0.5) & ((parts.spread < 36.0) | ~large) | (parts.gas > 0.85) & (parts.spread < 60.0)
     # A slab of few slices holds little lung; its area tells then what the volume cannot.
+    pure |= large & (parts.spread < _FEATURELESS_HU)
     main = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
     main[0] = False
     if not main.any():

@@ -21,10 +21,12 @@ from MedPrepCommonLib.job import Job
 from .airway import coarse_airway, find_trachea, fine_airway, midline
 from .bodyair import air_inside
 from .coarsegrid import CoarseGrid
+from .fieldofview import Padding
 from .lungclosing import close_lungs
 from .lungparts import LEFT, RIGHT, find_lungs
 from .lungsurface import Surface
 from .morphology import dilate
+from .voxelcells import FlatVolume
 
 RIGHT_LUNG, LEFT_LUNG, AIRWAY = RIGHT, LEFT, 3
 _CELL_MM = 2.8
@@ -67,8 +69,10 @@ def segment_lungs(
     spacing_kji = tuple(float(step) for step in spacing_kji)
     grid = CoarseGrid(hu.shape, spacing_kji, _CELL_MM)
     coarse = grid.mean(hu, job.part(0.0, 0.15, _("Reading the volume")))
+    volume = FlatVolume(hu)
+    padding = Padding(volume, grid, coarse)
     job.report(0.15, _("Finding air inside the body"))
-    inside, body = air_inside(coarse, grid.spacing_kji, threshold)
+    inside, body = air_inside(coarse, padding.cells, grid.spacing_kji, threshold)
     middle = midline(coarse, body, grid.spacing_kji)
     job.report(0.3, _("Following the airway"))
     trachea = find_trachea(coarse, inside, middle, grid.spacing_kji)
@@ -89,9 +93,9 @@ def segment_lungs(
             _("A chest CT in Hounsfield units shows lungs as large regions between -950 and -500 HU."),
             _("Check that the image is a CT of the chest and has not been windowed, clipped or normalized."),
         )
-    excluded = rejected if airway is None else rejected | wall
+    excluded = rejected | padding.cells if airway is None else rejected | padding.cells | wall
     filled = close_lungs(
         aerated, coarse, excluded, middle, grid.spacing_kji, threshold, closing_mm, job.part(0.65, 0.8)
     )
-    surface = Surface(grid, aerated, filled, rejected, airway)
-    return surface.draw(hu, threshold, job.part(0.8, 1.0, _("Drawing the surface")))
+    surface = Surface(grid, aerated, filled, rejected, airway, padding)
+    return surface.draw(volume, threshold, job.part(0.8, 1.0, _("Drawing the surface")))

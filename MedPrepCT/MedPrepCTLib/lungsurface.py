@@ -10,6 +10,7 @@ from MedPrepCommonLib.job import Job
 
 from .airway import FineAirway
 from .coarsegrid import CoarseGrid, thread_count
+from .fieldofview import Padding
 from .lungclosing import HALF
 from .lungparts import LEFT, RIGHT
 from .morphology import dilate, erode
@@ -30,11 +31,12 @@ class Surface:
     ----------
     grid : the coarse grid. aerated : uint8 (k, j, i), cells of lung air, 1 right, 2 left.
     filled : for each side how much of each cell is lung, 0 to 255. rejected : air that is not lung.
-    airway : lumen on its finer grid, or None.
+    airway : lumen on its finer grid, or None. padding : what lies outside the field of view.
     """
 
-    def __init__(self, grid: CoarseGrid, aerated, filled, rejected, airway: FineAirway | None) -> None:
-        self._grid, self._airway, self._rejected = grid, airway, rejected
+    def __init__(self, grid: CoarseGrid, aerated, filled, rejected, airway: FineAirway | None, padding: Padding
+    ) -> None:
+        self._grid, self._airway, self._rejected, self._padding = grid, airway, rejected, padding
         self._filled = filled
         sides = np.where(filled[RIGHT] >= filled[LEFT], RIGHT, LEFT).astype(np.uint8)
         sides[np.maximum(filled[RIGHT], filled[LEFT]) < HALF] = 0
@@ -46,14 +48,13 @@ class Surface:
         self._shell = dilate(sides > 0, 1.8, (1.0, 1.0, 1.0)) & ~self._core
         self._added = (sides > 0) & (aerated == 0)
 
-    def draw(self, hu: np.ndarray, threshold: float, job: Job) -> np.ndarray:
+    def draw(self, hu: FlatVolume, threshold: float, job: Job) -> np.ndarray:
         """Labels of every voxel; uint8, laid out in memory as `hu` is."""
-        source = FlatVolume(hu)
-        labels = source.zeros(np.uint8)
+        labels = hu.zeros(np.uint8)
         self._fill_core(labels.volume, job.part(0.0, 0.3))
-        self._draw_shell(source, labels, threshold, job.part(0.3, 0.9))
+        self._draw_shell(hu, labels, threshold, job.part(0.3, 0.9))
         if self._airway is not None:
-            self._airway.draw(source, labels, threshold, _AIRWAY)
+            self._airway.draw(hu, labels, threshold, _AIRWAY)
         job.report(1.0)
         return labels.volume
 
@@ -94,7 +95,10 @@ class Surface:
             index, in_volume = hu.voxels(some, factors)
             around = neighbour_index(shape, some)
             lung = interpolate(either[around], factors)
-            inside = hu.flat[index] < threshold
+            values = hu.flat[index]
+            inside = values < threshold
+            if self._padding:
+                inside &= ~self._padding.voxels(values)
             inside &= lung > _NEAR
             near = added[around]
             which = np.flatnonzero(near.any(axis=0))
