@@ -53,7 +53,7 @@ def test_outputs(name) -> None:
     assert set(result.labels) == ({"lungs"} if name == "ct-lung" else set())
     for label in result.labels.values():
         assert isinstance(label, LabelVolume) and label.same_grid(image) and label.segments
-    assert {"check", "components", "comparison", "clipped"} <= set(result.tables)
+    assert {"check", "components", "comparison"} <= set(result.tables)
     assert result.metrics["metal.severity"] == "none" and result.metrics["check.padding"] == -2048
 
 
