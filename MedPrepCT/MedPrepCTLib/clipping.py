@@ -35,7 +35,8 @@ class Clip:
     """Limit Hounsfield units to a range.
 
     Reported are the shares of voxels below and above the range; those outside the scanner's field of view
-    (padding, see ``ct.check``) are counted apart from air that is clipped. An integer image stays integer: a fractional bound is rounded half up.
+    (padding, see ``ct.check``) are counted apart from air that is clipped. An integer image stays integer:
+    a fractional bound is rounded half up.
     """
 
     low: Annotated[
