@@ -3,7 +3,7 @@
 Every method takes a volume node and keyword parameters (or ``preset=``), leaves the input as it is, and
 returns the new node, or a named tuple of nodes when there are several (main result first)::
 
-    lungs, volumes = MedPrepCTLogic().segmentLungs(ctNode)
+    lungs = MedPrepCTLogic().segmentLungs(ctNode).lungs
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Normalize:
     presets = {
         "lungNodule": Preset(
             _("Lung nodule, -1200 to 600 HU to [0, 1]"),
-            "Setio et al. 2017 (LUNA16)",
+            "Liao et al. 2019, on LUNA16 and DSB 2017 scans",
             method="minmax",
             low=-1200,
             high=600,

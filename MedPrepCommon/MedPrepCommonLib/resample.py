@@ -85,7 +85,9 @@ class Resample:
     ] = True
 
     presets = {
-        "isotropic": Preset(_("1 mm isotropic"), "Setio et al. 2017 (LUNA16)", spacing=(1.0, 1.0, 1.0)),
+        "isotropic": Preset(
+            _("1 mm isotropic"), "Liao et al. 2019, on LUNA16 and DSB 2017 scans", spacing=(1.0, 1.0, 1.0)
+        ),
         "fast": Preset(_("2 mm isotropic, linear"), "", spacing=(2.0, 2.0, 2.0), method="linear"),
     }
 

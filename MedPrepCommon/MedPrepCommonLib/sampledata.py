@@ -44,4 +44,7 @@ def _register() -> None:
 
 def _download(_source: Any) -> Any:
     with slicer.util.WaitCursor():
-        return loadChestPhantom()
+        node = loadChestPhantom()
+    # Slicer shows what it downloads by itself, but not what a function of ours made.
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    return node
