@@ -88,9 +88,7 @@ def _inputs(spec: Operation) -> list[str]:
 
 
 def _parameters(parameters: Iterable[Parameter]) -> list[str]:
-    rows = [
-        (f"`{p.name}`", p.label, f"`{_shown(p.default)}`", _range(p), p.unit, p.help) for p in parameters
-    ]
+    rows = [(f"`{p.name}`", p.label, f"`{_shown(p.default)}`", _range(p), p.unit, p.help) for p in parameters]
     if not rows:
         return ["No parameters.\n"]
     return _table(("Parameter", "In the panel", "Default", "Range", "Unit", "What it does"), rows)
@@ -142,9 +140,9 @@ def _described(name: str, result: Result | None) -> str:
         return f": segmentation ({segments})"
     if name in result.tables:
         table = result.tables[name]
-        return f": table \"{table.title}\" ({', '.join(table.columns)})"
+        return f': table "{table.title}" ({", ".join(table.columns)})'
     if name in result.figures:
-        return f": plot \"{result.figures[name].title}\""
+        return f': plot "{result.figures[name].title}"'
     raise LookupError(f"the example run made no {name}")
 
 
