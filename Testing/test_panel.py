@@ -170,7 +170,7 @@ def test_parameters_are_saved_with_the_scene(qtHost, panel, tmp_path):
     headless.saveScene(tmp_path / "scene.mrb")
     panel._parameterNode.window.level = 0.0
     headless.loadScene(tmp_path / "scene.mrb")
-    panel.enter()
+    assert panel._parameterNode.inputVolume is not None and panel.ui.window_apply.enabled
     assert panel._parameterNode.window.level == -777.0
     assert panel.ui.window_level.value == -777.0 and panel.ui.recipe.currentIndex == panel.recipes.index(
         "ct-bone"
@@ -223,6 +223,17 @@ def test_a_volume_that_is_filled_after_it_was_added_becomes_usable(qtHost, folde
     assert not widget.ui.window_apply.enabled and "no image" in widget.ui.window_reason.text
     slicer.util.updateVolumeFromArray(node, np.full((4, 8, 8), -1000, np.int16))
     assert widget.ui.window_apply.enabled and "8 x 8 x 4" in widget.ui.inputSummary.text
+
+
+def test_the_summary_follows_the_image(qtHost, panel, ct):
+    import slicer
+
+    slicer.util.arrayFromVolume(ct)[:] = -1000
+    slicer.util.arrayFromVolumeModified(ct)
+    qtHost.wait(lambda: "-1000 to -1000 HU" in panel.ui.inputSummary.text)
+    slicer.util.updateVolumeFromArray(ct, np.full((5, 9, 7), -900, np.int16))
+    qtHost.wait(lambda: "-900 to -900 HU" in panel.ui.inputSummary.text)
+    assert "7 x 9 x 5" in panel.ui.inputSummary.text
 
 
 def test_a_slider_takes_its_step_from_the_definition(panel):

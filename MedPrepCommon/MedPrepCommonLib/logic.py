@@ -66,7 +66,7 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
             return runner.run(recipe, volumes, job).result
 
         def write(result: Result) -> Any:
-            return self._place(result, node, recipe.title or recipe.name, None)
+            return self._place(result, node, recipe.name, None)
 
         return Task(recipe.title or recipe.name, compute, write)
 

@@ -48,7 +48,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.running: BackgroundTask | None = None
         self._button: Any = None
         self._summary: BackgroundTask | None = None
-        self._summarised: tuple[str, int] | None = None
+        self._summarised: tuple[str, int, int] | None = None
         self._parameterNode: Any = None
         self._observedInput: Any = None
         self._guiTag: Any = None
@@ -73,7 +73,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self.poll)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneChanged)
         self._showProgress(None)
         self.initializeParameterNode()
 
@@ -95,7 +96,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._stopAll()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
+    def onSceneChanged(self, _caller: Any, _event: Any) -> None:
+        """The scene was closed or loaded; while it loads, the parameter node's references lead nowhere."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -122,12 +124,18 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Notice when the input volume gets its image: a reader adds the node first and fills it later."""
         if node is self._observedInput:
             return
-        event = slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
-        if self._observedInput is not None:
-            self.removeObserver(self._observedInput, event, self.onParametersModified)
-        if node is not None:
-            self.addObserver(node, event, self.onParametersModified)
+        events = (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent)
+        for event in events:
+            if self._observedInput is not None:
+                self.removeObserver(self._observedInput, event, self.onInputModified)
+            if node is not None:
+                self.addObserver(node, event, self.onInputModified)
         self._observedInput = node
+
+    def onInputModified(self, *_args: Any) -> None:
+        """The input volume got an image or another one, or was edited in place."""
+        self.updateButtons()
+        self._summarise()
 
     def onParametersModified(self, *_args: Any) -> None:
         """Bring presets, buttons and the input's summary up to date."""
@@ -331,7 +339,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._summarised = None
             self._setSummary(_("No volume chosen."))
             return
-        key = (node.GetID(), node.GetImageData().GetMTime())
+        scalars = node.GetImageData().GetPointData().GetScalars()
+        key = (node.GetID(), node.GetImageData().GetMTime(), scalars.GetMTime() if scalars else 0)
         if key == self._summarised:
             return
         self._summarised = key
