@@ -57,8 +57,10 @@ def air_inside(
     reaches[0] = False
     cropped = _cropped_lungs(coarse, labels, count, reaches, frame, void, body, spacing_kji)
     outside = (reaches & ~cropped)[labels]
-    walled = _walled(body, spacing_kji) | cropped[labels]
-    inside = air & ~outside & walled
+    # A part lies in the body when most of it has body in front and behind: not one fold of skin, nor one gap.
+    cells = np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
+    walled = 2 * np.bincount(labels[_walled(body, spacing_kji)], minlength=count + 1) > cells
+    inside = air & ~outside & (walled | cropped)[labels]
     return inside, body
 
 
@@ -79,7 +81,8 @@ def _walled(body: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
     needed = max(2, int(np.ceil(_WALL_MM / spacing_kji[1] - 1e-6)))
     ahead = np.cumsum(body, axis=1, dtype=np.int16)
     behind = ahead[:, -1:] - ahead
-    return (ahead >= needed) & (behind >= needed)
+    # Where the picture ends within the wall, the rest of the wall lies outside it.
+    return ((ahead >= needed) | body[:, :1]) & ((behind >= needed) | body[:, -1:])
 
 
 def _bounded_by_body(labels, wanted, body, void) -> np.ndarray:

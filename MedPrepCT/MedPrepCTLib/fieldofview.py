@@ -59,9 +59,6 @@ class Padding:
             return np.zeros(values.shape, bool)
         return (values == self._value) | (values < LOWEST_HU)
 
-    def __bool__(self) -> bool:
-        return self._value is not None
-
 
 def _void(coarse: np.ndarray) -> np.ndarray:
     """Cells that hold nothing but padding."""

@@ -17,6 +17,8 @@ from .morphology import dilate, erode
 from .voxelcells import FlatVolume, interpolate, neighbour_index
 
 _AIRWAY = 3
+# Well within the lung every voxel counts, bright ones are small vessels.
+_WITHIN = 200
 # Dark voxels count as lung where the cells around are at least this much lung (of 255).
 _NEAR = 24
 _NEAR_ADDED = 0.05
@@ -34,7 +36,8 @@ class Surface:
     airway : lumen on its finer grid, or None. padding : what lies outside the field of view.
     """
 
-    def __init__(self, grid: CoarseGrid, aerated, filled, rejected, airway: FineAirway | None, padding: Padding
+    def __init__(
+        self, grid: CoarseGrid, aerated, filled, rejected, airway: FineAirway | None, padding: Padding
     ) -> None:
         self._grid, self._airway, self._rejected, self._padding = grid, airway, rejected, padding
         self._filled = filled
@@ -87,6 +90,7 @@ class Surface:
         right, left = (np.pad(self._filled[side], 1, mode="edge") for side in (RIGHT, LEFT))
         shape, either = right.shape, np.maximum(right, left).ravel()
         right, left = right.ravel(), left.ravel()
+        rim = dilate(self._padding.cells, 1.8, (1.0, 1.0, 1.0))
         added, rejected = (np.pad(mask, 1, mode="edge").ravel() for mask in (self._added, self._rejected))
 
         def batch(first: int) -> None:
@@ -97,9 +101,11 @@ class Surface:
             lung = interpolate(either[around], factors)
             values = hu.flat[index]
             inside = values < threshold
-            if self._padding:
-                inside &= ~self._padding.voxels(values)
+            # Only beside the padding: elsewhere its value may be the air of a dark lung.
+            which = np.flatnonzero(rim[tuple(some.T)])
+            inside[:, which] &= ~self._padding.voxels(values[:, which])
             inside &= lung > _NEAR
+            inside |= lung >= _WITHIN
             near = added[around]
             which = np.flatnonzero(near.any(axis=0))
             # Vessels and nodules closed in: their own smooth outline, wherever such cells are near.
