@@ -57,13 +57,18 @@ def midline(coarse: np.ndarray, body: np.ndarray, spacing_kji: Sequence[float]) 
 
 
 def find_trachea(
-    coarse: np.ndarray, inside: np.ndarray, middle: np.ndarray, spacing_kji: Sequence[float]
+    coarse: np.ndarray,
+    inside: np.ndarray,
+    middle: np.ndarray,
+    spacing_kji: Sequence[float],
+    scale: float = 1.0,
 ) -> np.ndarray | None:
     """Cells of the trachea where it is a round hole of its own in axial slices; bool (k, j, i), or None.
 
     Parameters
     ----------
     inside : air within the body, as :func:`bodyair.air_inside` gives it. middle : see :func:`midline`.
+    scale : size of the patient compared with an adult.
     """
     sk, sj, si = spacing_kji
     labels, count = ndimage.label(inside, IN_PLANE_CROSS)
@@ -88,11 +93,12 @@ def find_trachea(
     compact = area / (4 * np.pi * np.sqrt(large * small))
     mean = total(coarse[k, j, i]) / cells
     away = np.abs(cx - total(middle[k] * si) / cells)
-    tube = (area >= _TRACHEA_MM2[0]) & (area <= _TRACHEA_MM2[1]) & (large <= 6.5 * small) & (compact > 0.75)
+    smallest, largest = (limit * scale**2 for limit in _TRACHEA_MM2)
+    tube = (area >= smallest) & (area <= largest) & (large <= 6.5 * small) & (compact > 0.75)
     tube &= (mean < -720) & (away <= _MIDLINE_MM)
     tube[0] = False
     # Lungs are what is large and no mere gas; the trachea is not found below their middle, bowel is.
-    big = (area > 2.5 * _TRACHEA_MM2[1]) & (mean > -950)
+    big = (area > 2.5 * largest) & (mean > -950)
     lung_cells = big[name]
     if not lung_cells.any():
         return None
@@ -104,7 +110,7 @@ def find_trachea(
         here = chains[box] == number
         volume = here.sum() * sk * sj * si
         centre = (box[0].start + box[0].stop - 1) / 2 * sk
-        if height >= _SHORTEST_MM and centre > lung_height - 10.0 and volume > best_volume:
+        if height >= _SHORTEST_MM * scale and centre > lung_height - 10.0 and volume > best_volume:
             best, best_volume = (box, here), volume
     if best is None:
         return None

@@ -19,6 +19,8 @@ _WALL_MM = 6.0
 # The median of a cropped lung lies above this, of room air below.
 _ROOM_AIR_HU = -955
 _FLANK_MM, _TAPER_MM = 9.0, 15.0
+# Narrower than this is a child; slim adults measure more.
+_ADULT_WIDTH_MM = 240.0
 
 
 def body_mask(coarse: np.ndarray, void: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
@@ -38,18 +40,34 @@ def body_mask(coarse: np.ndarray, void: np.ndarray, spacing_kji: Sequence[float]
     return dilate(keep[labels], 2.02 * min(spacing_kji[1:]), in_plane) & tissue
 
 
+def body_scale(body: np.ndarray, void: np.ndarray, spacing_kji: Sequence[float]) -> float:
+    """How wide the patient is compared with an adult, 0.35 to 1; 1 where its sides are out of view."""
+    columns = body.any(axis=1)
+    at_side = (body & _frame(void)).any(axis=(1, 2))
+    used = columns.any(axis=1)
+    whole = used & ~at_side
+    if whole.sum() * 2 < used.sum() or not used.any():
+        return 1.0
+    width = float(np.percentile(columns[whole].sum(axis=1), 75)) * spacing_kji[2]
+    return float(np.clip(width / _ADULT_WIDTH_MM, 0.35, 1.0))
+
+
 def air_inside(
-    coarse: np.ndarray, void: np.ndarray, spacing_kji: Sequence[float], threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Air within the patient, and the patient's tissue; bool (k, j, i) each.
+    coarse: np.ndarray,
+    void: np.ndarray,
+    body: np.ndarray,
+    spacing_kji: Sequence[float],
+    threshold: float,
+    scale: float = 1.0,
+) -> np.ndarray:
+    """Air within the patient; bool (k, j, i).
 
     Parameters
     ----------
-    coarse : (k, j, i) HU, k up, j back. void : cells outside the field of view. spacing_kji : mm of the cells.
-    threshold : HU below which a cell is air.
+    coarse : (k, j, i) HU, k up, j back. void : cells outside the field of view. body : see :func:`body_mask`.
+    spacing_kji : mm of the cells. threshold : HU below which a cell is air. scale : see :func:`body_scale`.
     """
     air = (coarse < threshold) & ~void
-    body = body_mask(coarse, void, spacing_kji)
     frame = _frame(void)
     labels, count = ndimage.label(air, IN_PLANE_CROSS)
     reaches = np.zeros(count + 1, bool)
@@ -59,9 +77,8 @@ def air_inside(
     outside = (reaches & ~cropped)[labels]
     # A part lies in the body when most of it has body in front and behind: not one fold of skin, nor one gap.
     cells = np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
-    walled = 2 * np.bincount(labels[_walled(body, spacing_kji)], minlength=count + 1) > cells
-    inside = air & ~outside & (walled | cropped)[labels]
-    return inside, body
+    walled = 2 * np.bincount(labels[_walled(body, spacing_kji, scale)], minlength=count + 1) > cells
+    return air & ~outside & (walled | cropped)[labels]
 
 
 def _frame(void: np.ndarray) -> np.ndarray:
@@ -76,9 +93,9 @@ def _frame(void: np.ndarray) -> np.ndarray:
     return frame & ~void
 
 
-def _walled(body: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
+def _walled(body: np.ndarray, spacing_kji: Sequence[float], scale: float) -> np.ndarray:
     """Cells with a wall of the patient's tissue both in front of them and behind them."""
-    needed = max(2, int(np.ceil(_WALL_MM / spacing_kji[1] - 1e-6)))
+    needed = max(2, int(np.ceil(_WALL_MM * scale / spacing_kji[1] - 1e-6)))
     ahead = np.cumsum(body, axis=1, dtype=np.int16)
     behind = ahead[:, -1:] - ahead
     # Where the picture ends within the wall, the rest of the wall lies outside it.

@@ -16,7 +16,7 @@ from MedPrepCommonLib.job import Job
 from .lungparts import LEFT, RIGHT
 from .morphology import CROSS, bounding_box, close, dilate, fill_holes
 
-# Half of the step from aerated lung to soft tissue.
+# Half of the step from aerated lung to soft tissue, at most.
 _HALF_STEP_HU = 350.0
 _BONE_HU = 180
 # Ribs and the ends of ribs: bone farther than this from the midline.
@@ -54,7 +54,9 @@ def close_lungs(
     -------
     dict of side (1, 2) to uint8 (k, j, i), 0 none to 255 all of the cell.
     """
-    share = np.clip(HALF + (threshold - coarse) * (HALF - 1) / _HALF_STEP_HU, 0, 255).astype(np.uint8)
+    lung_hu = float(np.median(coarse[aerated > 0]))
+    half_step = min(max(threshold - lung_hu, 120.0), _HALF_STEP_HU)
+    share = np.clip(HALF + (threshold - coarse) * (HALF - 1) / half_step, 0, 255).astype(np.uint8)
     margin = [int(_RIB_SIDE_FACTOR * closing_mm / step) + 3 for step in spacing_kji]
     filled = {}
     for n, side in enumerate((RIGHT, LEFT)):

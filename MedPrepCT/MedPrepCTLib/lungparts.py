@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from MedPrepCommonLib.job import Job
 
+from .bowelgas import cut_off_gas
 from .morphology import CROSS, bounding_box, dilate, erode
 
 RIGHT, LEFT = 1, 2
@@ -97,18 +98,41 @@ def find_lungs(
     large = (parts.ml >= _MAIN_ML) | (slab & (area > 5 * _SLAB_AREA_MM2))
     pure = (parts.gas > 0.5) & ((parts.spread < 36.0) | ~large) | (parts.gas > 0.85) & (parts.spread < 60.0)
     # A slab of few slices holds little lung; its area tells then what the volume cannot.
-    pure |= large & (parts.spread < _FEATURELESS_HU)
-    main = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
-    main[0] = False
+    sized = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
+    sized[0] = False
+    main = sized & ~(large & (parts.spread < _FEATURELESS_HU))
+    if not main.any():
+        # A drawn lung has no vessels, and nothing here looks more like a lung.
+        main = sized
+    pure |= large & ~main
     if not main.any():
         main = _slivers(parts, coarse, spacing_kji)
     if not main.any():
         return np.zeros(air.shape, np.uint8), air.copy()
     chosen = main | _fragments(parts, pure, main, coarse, spacing_kji)
+    air = _without_bowel(parts, chosen, air, coarse, spacing_kji, job)
     job.report(0.4)
     sides = _sides(parts, chosen, coarse, middle, spacing_kji, job.part(0.4, 1.0))
-    rejected = (~chosen & (parts.ml >= 1.0))[parts.labels] & air
+    sides[~air] = 0
+    rejected = (~chosen & (parts.ml >= 1.0))[parts.labels] | ((parts.labels > 0) & ~air)
     return sides, rejected
+
+
+def _without_bowel(parts: _Parts, chosen, air, coarse, spacing_kji, job: Job) -> np.ndarray:
+    """The air without the bowel gas that clings to one of the chosen parts."""
+    kept = air
+    for number in np.flatnonzero(chosen & (parts.ml >= _MAIN_ML)):
+        part = parts.labels == number
+        box = bounding_box(part)
+
+        def separate(piece, seeds, hu):
+            return _onto_the_septum(piece, seeds, _grow_back(piece, seeds, job), hu, spacing_kji, job)
+
+        gas = cut_off_gas(part[box], coarse[box], spacing_kji, separate, job)
+        if gas.any():
+            kept = kept.copy() if kept is air else kept
+            kept[box] &= ~gas
+    return kept
 
 
 def _near_rib_share(parts: _Parts, coarse, spacing_kji) -> np.ndarray:

@@ -19,7 +19,7 @@ from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 
 from .airway import coarse_airway, find_trachea, fine_airway, midline
-from .bodyair import air_inside
+from .bodyair import air_inside, body_mask, body_scale
 from .coarsegrid import CoarseGrid
 from .fieldofview import Padding
 from .lungclosing import close_lungs
@@ -48,7 +48,7 @@ def segment_lungs(
     hu : (k, j, i) Hounsfield units, never a windowed image; k grows to the head, j to the back. Any layout in memory.
     spacing_kji : mm. threshold : HU below which tissue counts as aerated.
     closing_mm : radius of the ball that closes vessels and nodules on the pleura into the lung; larger keeps larger
-        nodules and takes more of the mediastinum along.
+        nodules and takes more of the mediastinum along. Smaller in a child, in proportion to the body's width.
     right_is_low_i : i grows to the patient's left (else to the right).
     job : progress and cancel.
 
@@ -67,15 +67,21 @@ def segment_lungs(
         )
         return flipped[:, :, ::-1]
     spacing_kji = tuple(float(step) for step in spacing_kji)
-    grid = CoarseGrid(hu.shape, spacing_kji, _CELL_MM)
-    coarse = grid.mean(hu, job.part(0.0, 0.15, _("Reading the volume")))
     volume = FlatVolume(hu)
-    padding = Padding(volume, grid, coarse)
+    grid, coarse, padding = _look(
+        hu, volume, spacing_kji, _CELL_MM, job.part(0.0, 0.15, _("Reading the volume"))
+    )
+    body = body_mask(coarse, padding.cells, grid.spacing_kji)
+    scale = body_scale(body, padding.cells, grid.spacing_kji)
+    if scale < 1.0:
+        # A child's bronchi and diaphragm are too thin for cells that suit an adult.
+        grid, coarse, padding = _look(hu, volume, spacing_kji, _CELL_MM * scale, job.part(0.1, 0.15))
+        body = body_mask(coarse, padding.cells, grid.spacing_kji)
     job.report(0.15, _("Finding air inside the body"))
-    inside, body = air_inside(coarse, padding.cells, grid.spacing_kji, threshold)
+    inside = air_inside(coarse, padding.cells, body, grid.spacing_kji, threshold, scale)
     middle = midline(coarse, body, grid.spacing_kji)
     job.report(0.3, _("Following the airway"))
-    trachea = find_trachea(coarse, inside, middle, grid.spacing_kji)
+    trachea = find_trachea(coarse, inside, middle, grid.spacing_kji, scale)
     airway = None
     remaining = inside
     if trachea is not None:
@@ -95,7 +101,21 @@ def segment_lungs(
         )
     excluded = rejected | padding.cells if airway is None else rejected | padding.cells | wall
     filled = close_lungs(
-        aerated, coarse, excluded, middle, grid.spacing_kji, threshold, closing_mm, job.part(0.65, 0.8)
+        aerated,
+        coarse,
+        excluded,
+        middle,
+        grid.spacing_kji,
+        threshold,
+        closing_mm * scale,
+        job.part(0.65, 0.8),
     )
     surface = Surface(grid, aerated, filled, rejected, airway, padding)
     return surface.draw(volume, threshold, job.part(0.8, 1.0, _("Drawing the surface")))
+
+
+def _look(hu, volume: FlatVolume, spacing_kji, cell_mm: float, job: Job):
+    """The volume on a coarse grid: the grid, the mean HU of its cells, the padding."""
+    grid = CoarseGrid(hu.shape, spacing_kji, cell_mm)
+    coarse = grid.mean(hu, job)
+    return grid, coarse, Padding(volume, grid, coarse)
