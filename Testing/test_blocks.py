@@ -217,6 +217,14 @@ def test_clip_equals_simpleitk():
     np.testing.assert_array_equal(blocks.clip(array, -1024, 1000).array, theirs)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.int32])
+def test_one_value_is_counted_apart(dtype):
+    array = np.random.default_rng(0).integers(-2003, -1990, (11, 90, 700)).astype(dtype)
+    got = blocks.clip(array, -1995, 600, count=True, apart=-2000)
+    assert (got.below, got.above, got.apart) == ((array < -1995).sum(), 0, (array == -2000).sum())
+    assert blocks.clip(array, -1995, 600, count=True).apart is None
+
+
 def test_float32_bounds_that_float32_cannot_hold_are_counted_exactly():
     value = np.float32(0.1)  # a little more than 0.1
     array = np.array([np.nextafter(value, np.float32(0)), value, np.nextafter(value, np.float32(1))])
@@ -234,7 +242,7 @@ def test_nan_and_infinity():
         blocks.linear_map(array, 0, 1, 255, 0, dtype=np.uint8).array, [[255, 255, 0, 128]]
     )
     np.testing.assert_array_equal(blocks.clip(array, -2, 2).array, [[np.nan, -2, 2, 0.5]])
-    assert blocks.clip(array, -2, 2, count=True)[1:] == (1, 1)
+    assert blocks.clip(array, -2, 2, count=True)[1:3] == (1, 1)
 
 
 def test_without_clip_integers_saturate():
@@ -251,7 +259,7 @@ def test_without_clip_integers_saturate():
 def test_tiny_arrays(shape):
     array = np.full(shape, 5, np.int16)
     got = blocks.linear_map(array, 0, 10, 0, 255, dtype=np.uint8, count=True)
-    assert got.array.shape == shape and (got.array == 128).all() and got[1:] == (0, 0)
+    assert got.array.shape == shape and (got.array == 128).all() and got[1:3] == (0, 0)
     assert blocks.clip(array, 6, 7).array.shape == shape
 
 

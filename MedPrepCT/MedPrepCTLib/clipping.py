@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import numpy as np
-
 from MedPrepCommonLib import blocks
 from MedPrepCommonLib.errors import ParameterError
 from MedPrepCommonLib.i18n import _
@@ -68,13 +66,10 @@ class Clip:
             )
 
     def __call__(self, image: Volume, job: Job) -> Result:
-        mapped = blocks.clip(image.array, self.low, self.high, count=True, job=job.part(0.0, 0.8))
-        total = image.array.size
         judgement, padding = look(image)
-        clipped_padding = 0
-        if padding is not None and padding < self.low:
-            job.report(0.8, _("Padding"))
-            clipped_padding = int(np.count_nonzero(image.array == padding))
+        apart = padding if padding is not None and padding < self.low else None
+        mapped = blocks.clip(image.array, self.low, self.high, count=True, apart=apart, job=job)
+        total, clipped_padding = image.array.size, mapped.apart or 0
         below = mapped.below - clipped_padding
         middle, width = (self.low + self.high) / 2, self.high - self.low
         return Result(
