@@ -150,16 +150,15 @@ def _sizes(metrics: dict[str, float]) -> list[Check]:
 
 def _complete(found: np.ndarray) -> Check:
     """Whether lung reaches the border of the scan; `found` in (superior, posterior, left) order."""
-    lung = (found == RIGHT_LUNG) | (found == LEFT_LUNG)
     ends = {
-        _("bottom"): lung[0],
-        _("top"): lung[-1],
-        _("front"): lung[:, 0],
-        _("back"): lung[:, -1],
-        _("right side"): lung[:, :, 0],
-        _("left side"): lung[:, :, -1],
+        _("bottom"): found[0],
+        _("top"): found[-1],
+        _("front"): found[:, 0],
+        _("back"): found[:, -1],
+        _("right side"): found[:, :, 0],
+        _("left side"): found[:, :, -1],
     }
-    cut = [name for name, end in ends.items() if end.any()]
+    cut = [name for name, end in ends.items() if np.isin(end, (RIGHT_LUNG, LEFT_LUNG)).any()]
     return Check(
         _("Lungs complete"),
         "warn" if cut else "pass",
