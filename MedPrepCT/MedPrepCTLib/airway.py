@@ -26,14 +26,14 @@ _SHORTEST_MM = 18.0
 _GROWTH_HU = (-950, -925, -900, -880, -860, -830, -800, -760, -720)
 _BRONCHI_ML = 60.0
 _WIDEST_BRONCHUS_MM = 8.0
-# The finer grid on which lobar bronchi are followed, and how far beyond the coarse airway it reaches.
-_FINE_CELL_MM, _FINE_MARGIN_MM, _FINE_BRONCHI_ML = 1.4, 25.0, 15.0
+# How far beyond the coarse airway lobar bronchi are followed, and how much they may add.
+_FINE_MARGIN_MM, _FINE_BRONCHI_ML = 25.0, 15.0
 _LUMEN_HU, _MIXED_HU, _AIR_HU = -900, -800, -500
 _FINEST_RIM_MM, _RIM_ABOVE_LUNG_HU = 2.2, 70
 
 
 def midline(coarse: np.ndarray, body: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
-    """Column index of the spine in each slice, float (k,): the densest stripe of bone in the back of the body.
+    """Column index of the spine in each slice, float (k,): the densest stripe of bone at the back.
 
     Slices without bone take the middle of the body.
     """
@@ -192,21 +192,23 @@ class FineAirway:
 
     def draw(self, hu: FlatVolume, labels: FlatVolume, threshold: float, value: int) -> None:
         """Write the airway's voxels into the labels, over the lungs where it runs inside them."""
-        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further. Where
-        # a cell is wider than the wall, only what is denser than lung can be that rim.
-        in_plane = 1.01 * max(self.grid.spacing_kji[1:])
-        rim = dilate(self.lumen, in_plane, self.grid.spacing_kji)
-        cells = np.argwhere(dilate(rim, 1.8, (1.0, 1.0, 1.0)))
+        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further.
+        # A little further still only what is denser than lung is that rim; so it is everywhere on cells
+        # wider than the wall.
+        spacing = self.grid.spacing_kji
+        in_plane = 1.01 * max(spacing[1:])
+        rim = dilate(self.lumen, in_plane, spacing) if in_plane < _FINEST_RIM_MM else self.lumen
+        around = dilate(self.lumen, 1.5 * in_plane, spacing)
+        cells = np.argwhere(dilate(around, 1.8, (1.0, 1.0, 1.0)))
         if not len(cells):
             return
-        factors = self.grid.factors
-        index, in_volume = hu.voxels(cells, factors, self.start)
-        inner, outer = (interpolate(neighbours(mask, cells), factors) for mask in (self.lumen, rim))
+        index, in_volume = hu.voxels(cells, self.grid.factors, self.start)
         here, value_here = labels.flat[index], hu.flat[index]
-        wall = outer >= 0.5
-        if in_plane >= _FINEST_RIM_MM:
-            wall &= value_here > self.lung_hu + _RIM_ABOVE_LUNG_HU
-        airway = (value_here < threshold) & ((inner >= 0.5) | wall)
+        near, wide = (
+            interpolate(neighbours(mask, cells), self.grid.factors) >= 0.5 for mask in (rim, around)
+        )
+        airway = near | (wide & (value_here > self.lung_hu + _RIM_ABOVE_LUNG_HU))
+        airway &= value_here < threshold
         labels.write(index, in_volume, np.where(airway, value, here).astype(np.uint8))
 
 
@@ -219,14 +221,14 @@ def fine_airway(
     lung_hu: float,
     job: Job,
 ) -> FineAirway:
-    """Follow the airway further on a grid of about 1.4 mm, from the cells found on the coarse grid."""
+    """Follow the airway further on a grid twice as fine, from the cells found on the coarse grid."""
     box = bounding_box(cells, [int(_FINE_MARGIN_MM / step) + 1 for step in coarse_grid.spacing_kji])
     start = tuple(span.start * f for span, f in zip(box, coarse_grid.factors, strict=True))
     stop = tuple(
         min(span.stop * f, size) for span, f, size in zip(box, coarse_grid.factors, hu.shape, strict=True)
     )
     region = hu[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    grid = CoarseGrid(region.shape, spacing_kji, _FINE_CELL_MM)
+    grid = CoarseGrid(region.shape, spacing_kji, 0.5 * min(coarse_grid.spacing_kji[1:]))
     fine = grid.mean(region, job.part(0.0, 0.4))
     # The cell that each fine cell lies in.
     inside = [

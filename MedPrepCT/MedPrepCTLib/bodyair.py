@@ -1,7 +1,7 @@
 """Air inside the body on a coarse chest CT: not the room, not the table, not the padding.
 
-Lungs may meet the image border: at the top and bottom of a slab, and sideways where the field of view was cropped.
-So air is not thrown away merely because it reaches a border.
+Lungs may meet the image border: at the top and bottom of a slab, and sideways where the field of view was
+cropped. So air is not thrown away merely because it reaches a border.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def _cropped_lungs(coarse, labels, count, reaches, frame, void, body, spacing_kj
             # Nor does it lie behind the spine.
             behind = np.nonzero(labels[k] == name)[0].mean() > back[k]
             passed[name] = flank.any() and beside[k][flank].mean() >= 0.6 and not (spans or behind)
-    # Slices that belong together decide together: a lung is cut in most of the slices that it has at the border.
+    # Slices that belong together decide together: a lung is cut in most of the slices that it has at the
+    # border.
     groups, number = ndimage.label(likely[labels], CROSS)
     votes = np.bincount(groups[passed[labels]], minlength=number + 1)
     kept = votes > 0.5 * np.bincount(groups.ravel(), minlength=number + 1)

@@ -1,8 +1,9 @@
 """Bowel gas that a thin diaphragm could not keep apart from the lung on the coarse grid.
 
-The stomach or the colon lies under the dome of the diaphragm; where both walls together are thinner than a cell,
-their gas and the lung become one part. A pocket of gas is cut off when it opens to the lung only through a window
-and the window is veiled by a wall. Bullae and emphysema lie within the lung and have neither.
+The stomach or the colon lies under the dome of the diaphragm; where both walls together are thinner than a
+cell, their gas and the lung become one part. A pocket of gas is cut off when it opens to the lung only
+through a window and the window is veiled by a wall. Bullae and emphysema lie within the lung and have
+neither.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from MedPrepCommonLib.job import Job
 from scipy import ndimage
+
+from MedPrepCommonLib.job import Job
 
 from .morphology import CROSS, bounding_box, dilate, erode
 
 _GAS_HU = -940
 _POCKET_MM, _POCKET_ML = 5.0, 4.0
-# Share of a pocket's surface through which it may open to the lung, and by how much its window is denser than lung.
+# Share of a pocket's surface through which it may open to the lung, and by how much its window is denser
+# than lung.
 _WINDOW_SHARE, _VEIL_HU = 0.5, 60.0
 
 

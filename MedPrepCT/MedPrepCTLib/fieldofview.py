@@ -1,4 +1,4 @@
-"""What lies outside the reconstructed field of view: the number that the scanner wrote there is no measurement."""
+"""What lies outside the reconstructed field of view: numbers that the scanner did not measure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Padding:
 
     Parameters
     ----------
-    hu : the volume. grid, coarse : its cells and their mean HU. Cells on the rim of the field of view are changed in
-        place: their mean becomes that of the voxels inside.
+    hu : the volume. grid, coarse : its cells and their mean HU. Cells on the rim of the field of view are
+        changed in place: their mean becomes that of the voxels inside.
 
     Attributes
     ----------
@@ -36,7 +36,8 @@ class Padding:
         self._value = hu.flat[hu.voxels(first, (1, 1, 1), first[0] * (np.array(grid.factors) - 1))[0][0, 0]]
         in_plane = (1e6, 1.0, 1.0)
         rim = dilate(self.cells, 1.5, in_plane) & ~self.cells
-        # In front of room air the mixture does no harm; only where lung or tissue reaches the rim it must be undone.
+        # In front of room air the mixture does no harm; only where lung or tissue reaches the rim it must be
+        # undone.
         beyond = (coarse > _ROOM_AIR_HU) & ~rim & ~self.cells
         rim &= dilate(beyond, 3.0, in_plane)
         mixed = np.argwhere(rim)

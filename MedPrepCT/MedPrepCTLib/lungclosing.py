@@ -1,7 +1,7 @@
 """Vessels, fissures and nodules closed into each lung, with the pleura placed to a fraction of a cell.
 
-Binary closing on cells of 3 mm would cut off the outer part of every nodule on the pleura. Here each cell holds how
-much of it is lung (from its mean HU), and the closing is done on these grey values.
+Binary closing on cells of 3 mm would cut off the outer part of every nodule on the pleura. Here each cell
+holds how much of it is lung (from its mean HU), and the closing is done on these grey values.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _RIB_SIDE_MM = 16.0
 _RIB_SIDE_FACTOR, _LARGEST_DENT_ML = 2.0, 20.0
 # Width over which the pleura is evened out at a dent.
 _EVEN_MM = 18.0
-# A nodule's last half millimetre is worth more than a thin film of chest wall: the surface lies this much further
-# out there (255 is one cell).
+# A nodule's last half millimetre is worth more than a thin film of chest wall: the surface lies this much
+# further out there (255 is one cell).
 _OUTWARD = 90
 HALF = 128
 
@@ -47,8 +47,8 @@ def close_lungs(
     Parameters
     ----------
     aerated : uint8 (k, j, i), 1 right, 2 left. coarse : HU. excluded : cells of airway and bowel.
-    middle : column of the spine, (k,). closing_mm : radius of the ball; under the ribs, where nodules dent the
-        lung and no vessels or aorta lie, it is twice that.
+    middle : column of the spine, (k,). closing_mm : radius of the ball; under the ribs, where nodules dent
+        the lung and no vessels or aorta lie, it is twice that.
 
     Returns
     -------

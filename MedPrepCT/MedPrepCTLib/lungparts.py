@@ -1,8 +1,8 @@
 """Which air of the body is lung, and which lung it is: right or left. All on a coarse grid.
 
-Bowel is told from lung by what it holds: nearly pure gas, where a lung, even an emphysematous one, is streaked by
-vessels. Lungs that touch are cut along the darkest-to-brightest way: the pleura between them where it shows, the
-middle of the contact where it does not.
+Bowel is told from lung by what it holds: nearly pure gas, where a lung, even an emphysematous one, is
+streaked by vessels. Lungs that touch are cut along the darkest-to-brightest way: the pleura between them
+where it shows, the middle of the contact where it does not.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def find_lungs(
 
     Parameters
     ----------
-    air : bool (k, j, i), air inside the body without the airway. coarse : HU. middle : column of the spine, (k,).
+    air : bool (k, j, i), air inside the body without the airway. coarse : HU. middle : column of the spine,
+        (k,).
 
     Returns
     -------
@@ -162,7 +163,7 @@ def _slivers(parts: _Parts, coarse, spacing_kji) -> np.ndarray:
 
 
 def _fragments(parts: _Parts, pure, main, coarse, spacing_kji) -> np.ndarray:
-    """Small aerated parts beside a lung and under the ribs: recesses cut off by the voxel size or by disease."""
+    """Small aerated parts beside a lung and under the ribs: recesses cut off by voxel size or disease."""
     maybe = ~pure & ~main & (parts.ml >= _FRAGMENT_ML) & (parts.gas < 0.3)
     maybe[0] = False
     if not maybe.any():
@@ -204,8 +205,8 @@ def split_lungs(
 ) -> np.ndarray:
     """Cut one part that may hold both lungs; uint8 (k, j, i) of 1 right, 2 left.
 
-    Eroded until what remains lies on one side each, the cores grow back, and where they meet the border is moved
-    onto the brightest sheet between them.
+    Eroded until what remains lies on one side each, the cores grow back, and where they meet the border is
+    moved onto the brightest sheet between them.
     """
     seeds = _cores(part, coarse, middle, spacing_kji, job)
     if seeds is None:
@@ -223,8 +224,8 @@ def split_lungs(
 def _cores(part, coarse, middle, spacing_kji, job: Job) -> np.ndarray | None:
     """Eroded parts on either side, as soon as none of them lies on both; None if it never comes to that.
 
-    The pleura between touching lungs is brighter than lung even where it is thinner than a cell, so darker and
-    darker thresholds are tried before the ball grows.
+    The pleura between touching lungs is brighter than lung even where it is thinner than a cell, so darker
+    and darker thresholds are tried before the ball grows.
     """
     whole = part.sum()
     lung_hu = float(np.median(coarse[part]))

@@ -1,11 +1,12 @@
 """Right lung, left lung and airway from Hounsfield units.
 
-The coarse grid decides what is lung; the voxels decide where it ends. Steps: air inside the body, trachea and
-bronchi, lungs among the remaining air, right from left, vessels and nodules closed in, and at last only the cells
-on the surface looked at voxel by voxel.
+The coarse grid decides what is lung; the voxels decide where it ends. Steps: air inside the body, trachea
+and bronchi, lungs among the remaining air, right from left, vessels and nodules closed in, and at last only
+the cells on the surface looked at voxel by voxel.
 
-The outline follows the classic threshold methods (Hu, Hoffman, Reinhardt, Automatic lung segmentation for accurate
-quantitation of volumetric X-ray CT images, IEEE TMI 20(6), 2001); what is done coarse to fine is ours.
+The outline follows the classic threshold methods (Hu, Hoffman, Reinhardt, Automatic lung segmentation for
+accurate quantitation of volumetric X-ray CT images, IEEE TMI 20(6), 2001); what is done coarse to fine is
+ours.
 """
 
 from __future__ import annotations
@@ -45,16 +46,19 @@ def segment_lungs(
 
     Parameters
     ----------
-    hu : (k, j, i) Hounsfield units, never a windowed image; k grows to the head, j to the back. Any layout in memory.
+    hu : (k, j, i) Hounsfield units, never a windowed image; k grows to the head, j to the back. Any layout
+        in memory.
     spacing_kji : mm. threshold : HU below which tissue counts as aerated.
-    closing_mm : radius of the ball that closes vessels and nodules on the pleura into the lung; larger keeps larger
-        nodules and takes more of the mediastinum along. Smaller in a child, in proportion to the body's width.
+    closing_mm : radius of the ball that closes vessels and nodules on the pleura into the lung; larger keeps
+        larger nodules and takes more of the mediastinum along. Smaller in a child, in proportion to the
+        body's width.
     right_is_low_i : i grows to the patient's left (else to the right).
     job : progress and cancel.
 
     Returns
     -------
-    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 0 elsewhere. Vessels and nodules count as lung.
+    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 0 elsewhere. Vessels and nodules count as
+        lung.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def segment_lungs(
     spacing_kji = tuple(float(step) for step in spacing_kji)
     volume = FlatVolume(hu)
     grid, coarse, padding = _look(
-        hu, volume, spacing_kji, _CELL_MM, job.part(0.0, 0.15, _("Reading the volume"))
+        hu, volume, spacing_kji, _CELL_MM, job.part(0.0, 0.1, _("Reading the volume"))
     )
     body = body_mask(coarse, padding.cells, grid.spacing_kji)
     scale = body_scale(body, padding.cells, grid.spacing_kji)
@@ -79,16 +83,18 @@ def segment_lungs(
         body = body_mask(coarse, padding.cells, grid.spacing_kji)
     job.report(0.15, _("Finding air inside the body"))
     inside = air_inside(coarse, padding.cells, body, grid.spacing_kji, threshold, scale)
+    job.check()
     middle = midline(coarse, body, grid.spacing_kji)
     job.report(0.3, _("Following the airway"))
     trachea = find_trachea(coarse, inside, middle, grid.spacing_kji, scale)
     airway = None
     remaining = inside
     if trachea is not None:
+        job.check()
         cells = coarse_airway(coarse, inside, trachea, grid.spacing_kji)
         lung_hu = float(np.median(coarse[inside]))
         airway = fine_airway(hu, spacing_kji, cells, trachea, grid, lung_hu, job.part(0.3, 0.45))
-        # The wall and mixed cells around the lumen belong to the airway too, else they tie the lungs together.
+        # The wall and the mixed cells around the lumen belong to it too, else they tie the lungs together.
         wall = dilate(cells, 1.01 * max(grid.spacing_kji[1:]), (1e6, *grid.spacing_kji[1:]))
         remaining = inside & ~wall
     job.report(0.45, _("Telling right from left"))

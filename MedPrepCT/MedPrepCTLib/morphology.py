@@ -1,7 +1,7 @@
 """Binary morphology with balls measured in millimetres, on small grids whose spacing may differ per axis.
 
-Every operation is a handful of shifted ORs of whole arrays, which is faster than a general structuring element and
-exact for any spacing.
+Every operation is a handful of shifted ORs of whole arrays, which is faster than a general structuring
+element and exact for any spacing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Voxels of chosen cells of a coarse grid, and values interpolated between cells.
 
-Arrays are (voxel of the cell, cell): the long axis lies last, so that every step runs over thousands of cells at once.
+Arrays are (voxel of the cell, cell): the long axis lies last, so that every step runs over thousands of
+cells at once.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class FlatVolume:
 
         Returns
         -------
-        index : (voxels per cell, n). inside : the same shape, False beyond the end of the volume, where the index
+        index : (voxels per cell, n). inside : the same shape, False beyond the end of the volume, where the
+            index
         is that of the outermost voxel; None when all are inside.
         """
         wide = np.int32 if self.flat.size < 2**31 else np.int64
@@ -90,7 +92,7 @@ class FlatVolume:
 
 
 def neighbour_index(padded_shape: Sequence[int], cells: np.ndarray) -> np.ndarray:
-    """Where the 27 cells around each cell lie in a flattened array with one more cell on every side; (27, n)."""
+    """Where the 27 cells around each cell lie in a flat array with one more cell on every side; (27, n)."""
     _, nj, ni = padded_shape
     flat = ((cells[:, 0] * nj + cells[:, 1]) * ni + cells[:, 2]).astype(np.int32)
     steps = ((np.arange(3)[:, None, None] * nj + np.arange(3)[:, None]) * ni + np.arange(3)).ravel()
