@@ -395,6 +395,22 @@ def test_only_finite_voxels_count():
     assert voxel_statistics.extremes(array) == (values.min(), values.max())
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_extremes_without_one_value(dtype):
+    rng = np.random.default_rng(0)
+    array = rng.integers(-1000, 1500, (9, 300, 400)).astype(dtype)
+    array[:4] = -2000  # whole blocks, and parts of others
+    array[5, :, :200] = -2000
+    for without, wanted in ((-2000, (-1000, 1499)), (1499, (-2000, 1498)), (7, (-2000, 1499))):
+        assert voxel_statistics.extremes(array, without=without) == wanted
+        assert voxel_statistics.extremes(array.T, without=without, workers=3) == wanted
+    if dtype is np.float32:
+        array[6, 0, :2] = np.nan, np.inf
+        assert voxel_statistics.extremes(array, without=-2000) == (-1000, 1499)
+    with pytest.raises(InputError):
+        voxel_statistics.extremes(np.full((3, 4, 5), 8, dtype), without=8)
+
+
 @pytest.mark.parametrize("array", [np.full((2, 2), np.nan), np.zeros((0, 3))])
 def test_nothing_to_measure_is_an_error(array):
     with pytest.raises(InputError, match="no finite voxel"):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from MedPrepCommonLib import voxel_statistics
 from MedPrepCommonLib.clahe import clahe_stack
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
@@ -72,5 +73,4 @@ def _range_without_padding(image: Volume) -> tuple[float, float] | None:
     padding = find_padding(image.array)
     if padding is None:
         return None
-    inside = image.array[image.array != padding]
-    return float(inside.min()), float(inside.max())
+    return voxel_statistics.extremes(image.array, without=padding)
