@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from MedPrepCommonLib.job import Job
+
 from .morphology import CROSS, IN_PLANE_CROSS, dilate, erode
 
 _TISSUE_HU, _BONE_HU = -250, 180
@@ -58,7 +60,8 @@ def air_inside(
     body: np.ndarray,
     spacing_kji: Sequence[float],
     threshold: float,
-    scale: float = 1.0,
+    scale: float,
+    job: Job,
 ) -> np.ndarray:
     """Air within the patient; bool (k, j, i).
 
@@ -73,11 +76,14 @@ def air_inside(
     reaches = np.zeros(count + 1, bool)
     reaches[labels[frame & air]] = True
     reaches[0] = False
+    job.check()
     cropped = _cropped_lungs(coarse, labels, count, reaches, frame, void, body, spacing_kji)
+    job.check()
     outside = (reaches & ~cropped)[labels]
     # A part lies in the body when most of it has body in front and behind: not one fold of skin, nor one gap.
     cells = np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
     walled = 2 * np.bincount(labels[_walled(body, spacing_kji, scale)], minlength=count + 1) > cells
+    job.check()
     return air & ~outside & (walled | cropped)[labels]
 
 

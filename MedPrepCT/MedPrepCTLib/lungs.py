@@ -75,14 +75,16 @@ def segment_lungs(
     grid, coarse, padding = _look(
         hu, volume, spacing_kji, _CELL_MM, job.part(0.0, 0.1, _("Reading the volume"))
     )
+    job.check()
     body = body_mask(coarse, padding.cells, grid.spacing_kji)
+    job.check()
     scale = body_scale(body, padding.cells, grid.spacing_kji)
     if scale < 1.0:
         # A child's bronchi and diaphragm are too thin for cells that suit an adult.
         grid, coarse, padding = _look(hu, volume, spacing_kji, _CELL_MM * scale, job.part(0.1, 0.15))
         body = body_mask(coarse, padding.cells, grid.spacing_kji)
     job.report(0.15, _("Finding air inside the body"))
-    inside = air_inside(coarse, padding.cells, body, grid.spacing_kji, threshold, scale)
+    inside = air_inside(coarse, padding.cells, body, grid.spacing_kji, threshold, scale, job)
     job.check()
     middle = midline(coarse, body, grid.spacing_kji)
     job.report(0.3, _("Following the airway"))
