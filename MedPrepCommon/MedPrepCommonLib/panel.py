@@ -16,13 +16,14 @@ import vtk
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from . import engine, recipe, scenevolumes
+from . import recipe
 from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
+from .panelsummary import InputSummary
 from .parameternode import inputMember, members, operationFrom, setParameters
 from .parameters import Parameter
-from .result import Result, worst
+from .result import Result
 from .task import BackgroundTask, Task
 
 # How often progress is shown and the end of a run noticed.
@@ -47,8 +48,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic: Any = None
         self.running: BackgroundTask | None = None
         self._button: Any = None
-        self._summary: BackgroundTask | None = None
-        self._summarised: tuple[str, int, int] | None = None
+        self._summary: Any = None
         self._parameterNode: Any = None
         self._observedInput: Any = None
         self._guiTag: Any = None
@@ -64,6 +64,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.operations = {spec.name: spec for spec in map(find, self.operationIds)}
         for spec in self.operations.values():
             self._dress(spec)
+        self._summary = InputSummary(self.checkId, self._setSummary)
         self._recipes = {name: recipe.load(name) for name in self.recipes}
         if self._hasRecipes():
             self.ui.recipe_apply.connect("clicked(bool)", lambda *_args: self.onRecipe())
@@ -292,7 +293,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def poll(self) -> None:
         """Timer: hand over progress and results of the threads."""
-        waiting = [run for run in (self.running, self._summary) if run is not None and run.poll()]
+        waiting = [run for run in (self.running, self._summary.running) if run is not None and run.poll()]
         if not waiting:
             self._timer.stop()
 
@@ -324,7 +325,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         slicer.util.errorDisplay(str(error), windowTitle=_("MedPrep"))
 
     def _stopAll(self) -> None:
-        for run in (self.running, self._summary):
+        for run in (self.running, self._summary.running):
             if run is not None:
                 run.cancel()
                 run.wait(1.0)
@@ -333,50 +334,9 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # ---- showing
 
     def _summarise(self) -> None:
-        """One line on what the input is: size and spacing at once, range and verdict when computed."""
         node = self._parameterNode.inputVolume if self._parameterNode is not None else None
-        if node is None or node.GetImageData() is None:
-            self._summarised = None
-            self._setSummary(_("No volume chosen."))
-            return
-        scalars = node.GetImageData().GetPointData().GetScalars()
-        key = (node.GetID(), node.GetImageData().GetMTime(), scalars.GetMTime() if scalars else 0)
-        if key == self._summarised:
-            return
-        self._summarised = key
-        size = " x ".join(str(n) for n in node.GetImageData().GetDimensions())
-        spacing = " x ".join(f"{s:.3g}" for s in node.GetSpacing())
-        line = _("{size} voxels of {spacing} mm").format(size=size, spacing=spacing)
-        self._setSummary(line)
-        if not self.checkId:
-            return
-        try:
-            volume = scenevolumes.volumeFromNode(node)
-        except MedPrepError as error:
-            self._setSummary(f"{line}. {error}")
-            return
-        task = Task(
-            line, lambda job: engine.run(create(self.checkId), {"image": volume}, job), lambda result: result
-        )
-        if self._summary is not None:
-            self._summary.cancel()
-        self._summary = BackgroundTask(
-            task,
-            lambda _fraction, _message: None,
-            lambda result: self._showSummary(line, result),
-            lambda error: self._setSummary(f"{line}. {error}"),
-            lambda: None,
-        )
-        self._summary.start()
-        self._timer.start()
-
-    def _showSummary(self, line: str, result: Result) -> None:
-        worries = [c for c in result.checks if c.verdict != "pass"]
-        words = {"pass": _("plausible"), "warn": _("look at it"), "fail": _("not usable as it is")}
-        low, high = result.metrics.get("minimum"), result.metrics.get("maximum")
-        parts = [line, f"{low:g} to {high:g} HU" if low is not None else "", words[worst(result.checks)]]
-        text = ", ".join(part for part in parts if part) + "."
-        self._setSummary(" ".join([text, *(f"{c.name}: {c.value.rstrip('.')}. {c.advice}" for c in worries)]))
+        if self._summary.update(node):
+            self._timer.start()
 
     def _setSummary(self, text: str) -> None:
         self.ui.inputSummary.text = text
