@@ -9,14 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from pages import PAGES, README, REPOSITORY, Block, Page
 from typer.testing import CliRunner
 
-from MedPrepCommonLib import cli, outputs, recipe
+from MedPrepCommonLib import cli, demonstration, engine, outputs, recipe
 from MedPrepCommonLib.chestphantom import make_chest_phantom
-from MedPrepCommonLib.operation import find, known
+from MedPrepCommonLib.operation import create, find, known
+from MedPrepCommonLib.reading import read_volume
 from MedPrepCommonLib.version import __version__
 from MedPrepCommonLib.volume import Volume
 
@@ -259,6 +261,27 @@ def test_messages_in_troubleshooting_are_those_of_the_program() -> None:
         for part in re.split(r"\.\.\.|\d[\w.]*", text):
             words = part.strip(" ,.")
             assert words in sources, f"nothing says {words!r}"
+
+
+@pytest.mark.slow
+def test_figures_under_limits(tmp_path: Path) -> None:
+    limits = " ".join(README.section("Limits").split())
+    truth = demonstration.run(tmp_path / "demo").truth
+    (dice,) = re.findall(r"Dice is ([\d.]+) for each lung", limits)
+    assert min(truth.right, truth.left) >= float(dice) - 0.0005
+    assert truth.leak < 0.01 and "less than 1 % of the airway" in limits
+    (kept,) = re.findall(r"and (\d+) % of the nodules", limits)
+    assert 100 * truth.nodules >= int(kept) - 0.5
+
+
+def test_dice_on_the_public_scan(shared_data: Path) -> None:
+    folder = shared_data / "ct" / "cip-ct64"
+    image = read_volume(folder / "ct.nrrd")
+    expected = read_volume(folder / "lungmask.nrrd", labels=True).array > 0
+    found = engine.run(create("ct.lungs"), {"image": image}).labels["lungs"].array
+    dice = demonstration.dice(np.isin(found, (1, 2)), expected)
+    (said,) = re.findall(r"4 mm voxels\) Dice is ([\d.]+)\.", " ".join(README.text.split()))
+    assert dice == pytest.approx(float(said), abs=0.005)
 
 
 def test_facts_of_the_project() -> None:
