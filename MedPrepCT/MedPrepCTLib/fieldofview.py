@@ -64,16 +64,15 @@ class Padding:
 def _void(coarse: np.ndarray) -> np.ndarray:
     """Cells that hold nothing but padding."""
     void = coarse <= _NO_AIR_HU
-    lowest = int(coarse.min())
-    if lowest <= -1000:
-        # One constant value, reaching the corners of the slices.
-        constant = coarse == lowest
-        corners = np.zeros_like(constant)
-        corners[:, [0, 0, -1, -1], [0, -1, 0, -1]] = True
-        if (constant & corners).any():
-            labels, count = ndimage.label(constant, IN_PLANE_CROSS)
-            wanted = np.zeros(count + 1, bool)
-            wanted[labels[corners & constant]] = True
-            wanted[0] = False
-            void |= wanted[labels]
+    corners = np.zeros(coarse.shape, bool)
+    corners[:, [0, 0, -1, -1], [0, -1, 0, -1]] = True
+    values, counts = np.unique(coarse[corners], return_counts=True)
+    most = int(values[counts.argmax()])
+    if most <= -1000 and 2 * counts.max() > counts.sum():
+        # One value in most corners, without any noise: what joins them with the same value is padding too.
+        constant = coarse == most
+        labels, count = ndimage.label(constant, IN_PLANE_CROSS)
+        wanted = np.zeros(count + 1, bool)
+        wanted[labels[corners & constant]] = True
+        void |= wanted[labels]
     return void

@@ -121,8 +121,8 @@ def _straightened(grey, spacing_kji) -> np.ndarray:
 def _enclosed(lung: np.ndarray, spacing_kji) -> np.ndarray:
     """The lung with what it encloses: holes, and masses that it surrounds in axial slices.
 
-    A tumour that reaches the hilum is no hole in 3-D, but in most slices it lies within the lung. The dome of the
-    diaphragm does so too, and is told by what lies below: no lung.
+    A tumour that reaches the hilum is no hole in 3-D, but in most slices it lies within the lung. The dome of
+    the diaphragm does so too, and is told by what lies below: no lung.
     """
     holes = fill_holes(lung, axis=0) & ~lung
     labels, count = ndimage.label(holes, CROSS)
