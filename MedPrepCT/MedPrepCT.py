@@ -65,6 +65,7 @@ class MedPrepCTWidget(MedPrepWidget):
 
     logicClass = MedPrepCTLogic
     operationIds = OPERATIONS
+    recipes = RECIPES
     checkId = "ct.check"
 
 

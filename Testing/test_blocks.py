@@ -217,6 +217,14 @@ def test_clip_equals_simpleitk():
     np.testing.assert_array_equal(blocks.clip(array, -1024, 1000).array, theirs)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.int32])
+def test_one_value_is_counted_apart(dtype):
+    array = np.random.default_rng(0).integers(-2003, -1990, (11, 90, 700)).astype(dtype)
+    got = blocks.clip(array, -1995, 600, count=True, apart=-2000)
+    assert (got.below, got.above, got.apart) == ((array < -1995).sum(), 0, (array == -2000).sum())
+    assert blocks.clip(array, -1995, 600, count=True).apart is None
+
+
 def test_float32_bounds_that_float32_cannot_hold_are_counted_exactly():
     value = np.float32(0.1)  # a little more than 0.1
     array = np.array([np.nextafter(value, np.float32(0)), value, np.nextafter(value, np.float32(1))])
@@ -234,7 +242,7 @@ def test_nan_and_infinity():
         blocks.linear_map(array, 0, 1, 255, 0, dtype=np.uint8).array, [[255, 255, 0, 128]]
     )
     np.testing.assert_array_equal(blocks.clip(array, -2, 2).array, [[np.nan, -2, 2, 0.5]])
-    assert blocks.clip(array, -2, 2, count=True)[1:] == (1, 1)
+    assert blocks.clip(array, -2, 2, count=True)[1:3] == (1, 1)
 
 
 def test_without_clip_integers_saturate():
@@ -251,7 +259,7 @@ def test_without_clip_integers_saturate():
 def test_tiny_arrays(shape):
     array = np.full(shape, 5, np.int16)
     got = blocks.linear_map(array, 0, 10, 0, 255, dtype=np.uint8, count=True)
-    assert got.array.shape == shape and (got.array == 128).all() and got[1:] == (0, 0)
+    assert got.array.shape == shape and (got.array == 128).all() and got[1:3] == (0, 0)
     assert blocks.clip(array, 6, 7).array.shape == shape
 
 
@@ -305,8 +313,12 @@ def test_cancel_stops_the_work():
     seen = []
     job = Job(progress=lambda fraction, message: seen.append(fraction), cancelled=lambda: len(seen) >= 2)
     with pytest.raises(Cancelled):
-        blocks.clip(array, 0, 1, workers=2, job=job)
-    assert len(seen) == 2 and 0 < seen[0] <= 1
+        blocks.clip(array, 0, 1, workers=1, job=job)
+    assert len(seen) == 2 and 0 < seen[0] < seen[1] <= 1
+    started = []
+    with parallel.Crew(4) as crew, pytest.raises(Cancelled):
+        crew.run(lambda piece, worker: started.append(piece), 10**6, Job(cancelled=lambda: True))
+    assert len(started) < 10**6
 
 
 def test_an_error_in_any_thread_reaches_the_caller():
@@ -381,6 +393,22 @@ def test_only_finite_voxels_count():
     assert got.mean == pytest.approx(values.mean(), rel=1e-9)
     assert got.standardDeviation == pytest.approx(values.std(), rel=1e-9)
     assert voxel_statistics.extremes(array) == (values.min(), values.max())
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_extremes_without_one_value(dtype):
+    rng = np.random.default_rng(0)
+    array = rng.integers(-1000, 1500, (9, 300, 400)).astype(dtype)
+    array[:4] = -2000  # whole blocks, and parts of others
+    array[5, :, :200] = -2000
+    for without, wanted in ((-2000, (-1000, 1499)), (1499, (-2000, 1498)), (7, (-2000, 1499))):
+        assert voxel_statistics.extremes(array, without=without) == wanted
+        assert voxel_statistics.extremes(array.T, without=without, workers=3) == wanted
+    if dtype is np.float32:
+        array[6, 0, :2] = np.nan, np.inf
+        assert voxel_statistics.extremes(array, without=-2000) == (-1000, 1499)
+    with pytest.raises(InputError):
+        voxel_statistics.extremes(np.full((3, 4, 5), 8, dtype), without=8)
 
 
 @pytest.mark.parametrize("array", [np.full((2, 2), np.nan), np.zeros((0, 3))])

@@ -223,7 +223,7 @@ def test_cancel_stops_the_scan():
     seen = []
     job = Job(progress=lambda fraction, message: seen.append(fraction), cancelled=lambda: len(seen) >= 2)
     with pytest.raises(Cancelled):
-        sparse_components(np.zeros((20, 200, 200), np.int16), 2500, job=job)
+        sparse_components(np.zeros((20, 200, 200), np.int16), 2500, workers=1, job=job)
     assert len(seen) == 2
 
 

@@ -5,7 +5,7 @@
 | 4 faces | module files, logic, panel, headless host, command line, report | everything below |
 | 3 scene | ``MedPrepCommonLib/scene*``, the only code that writes to the scene | 2, 1, slicer, vtk |
 | 2 operations | algorithms of every ``MedPrep*Lib`` | 1, numpy, scipy, SimpleITK, pydicom |
-| 1 ground | volume, errors, job, operation, result, recipe, provenance | numpy, SimpleITK |
+| 1 ground | volume, errors, job, operation, result, recipe, provenance, parallel | numpy, SimpleITK |
 
 A new file needs no entry: in a ``MedPrep*Lib`` it is an algorithm, floor 2. Only other floors are named in
 FLOORS below, the first pattern that fits counts.
@@ -45,6 +45,7 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/errors.py": 1,
     "MedPrepCommon/MedPrepCommonLib/volume.py": 1,
     "MedPrepCommon/MedPrepCommonLib/job.py": 1,
+    "MedPrepCommon/MedPrepCommonLib/parallel.py": 1,
     "MedPrepCommon/MedPrepCommonLib/task.py": 1,
     "MedPrepCommon/MedPrepCommonLib/parameters.py": 1,
     "MedPrepCommon/MedPrepCommonLib/operation.py": 1,

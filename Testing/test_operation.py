@@ -332,6 +332,19 @@ def test_a_digest_does_not_depend_on_the_byte_order_in_memory() -> None:
     assert provenance.digest(ct(array)) == provenance.digest(ct(array.astype(">i2")))
 
 
+def test_a_digest_of_many_pieces_does_not_depend_on_threads_or_memory_order(monkeypatch) -> None:
+    monkeypatch.setattr(provenance, "_PIECE", 100)
+    array = np.random.default_rng(0).integers(-1000, 1000, (7, 4, 5)).astype(np.int16)
+    digests = set()
+    for threads in ("1", "3"):
+        monkeypatch.setenv("MEDPREP_THREADS", threads)
+        digests |= {provenance.digest(ct(a)) for a in (array, np.asfortranarray(array), array[::-1][::-1])}
+    assert len(digests) == 1
+    last = array.copy()
+    last[-1, -1, -1] += 1
+    assert provenance.digest(ct(last)) not in digests
+
+
 def test_canonical_text_is_the_same_for_equal_records() -> None:
     assert provenance.text({"b": [1, 2], "a": "é"}) == provenance.text({"a": "é", "b": [1, 2]})
     assert provenance.digest_of({"a": 1}) != provenance.digest_of({"a": 2})

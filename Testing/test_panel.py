@@ -70,7 +70,8 @@ def test_apply_makes_new_nodes_and_leaves_the_input_alone(qtHost, panel, ct, id)
     assert qtHost.messages == []
     new = [slicer.mrmlScene.GetNodeByID(i) for i in qtHost.nodes() - before]
     made = [n for n in new if n.GetName().startswith(f"{ct.GetName()} {spec.title}")]
-    assert made and all(n.GetName() in panel.ui.resultsText.text for n in made[:1])
+    told = [n for n in made if n.GetName() in panel.ui.resultsText.text]
+    assert told and panel.ui.statusLabel.text == f"{spec.title}: done."
     images = [n for n in made if n.IsA("vtkMRMLVolumeNode") or n.IsA("vtkMRMLSegmentationNode")]
     assert all(f'"{id}"' in n.GetAttribute("MedPrep.provenance") for n in images)
 
@@ -169,9 +170,11 @@ def test_parameters_are_saved_with_the_scene(qtHost, panel, tmp_path):
     headless.saveScene(tmp_path / "scene.mrb")
     panel._parameterNode.window.level = 0.0
     headless.loadScene(tmp_path / "scene.mrb")
-    panel.enter()
+    assert panel._parameterNode.inputVolume is not None and panel.ui.window_apply.enabled
     assert panel._parameterNode.window.level == -777.0
-    assert panel.ui.window_level.value == -777.0 and panel.ui.recipe.currentText == "ct-bone"
+    assert panel.ui.window_level.value == -777.0 and panel.ui.recipe.currentIndex == panel.recipes.index(
+        "ct-bone"
+    )
 
 
 def test_closing_the_scene_while_running_stops_the_run(qtHost, panel):
@@ -199,3 +202,39 @@ def test_common_panel(qtHost, folder, ct):
         press(qtHost, widget, "resample")
         press(qtHost, widget, "normalize")
     assert qtHost.messages == []
+
+
+def test_choices_are_shown_in_words_and_kept_as_choices(qtHost, panel):
+    panel.exit()
+    panel.enter()
+    combo = panel.ui.window_outputType
+    assert [combo.itemText(n) for n in range(combo.count)] == ["Grey levels 0 to 255", "Numbers 0 to 1"]
+    combo.setCurrentIndex(1)
+    assert panel._parameterNode.window.outputType == "float"
+    assert panel.ui.recipe.currentText != panel._parameterNode.recipe == "ct-lung"
+
+
+def test_a_volume_that_is_filled_after_it_was_added_becomes_usable(qtHost, folder):
+    import slicer
+
+    widget = qtHost.panel(folder("MedPrepCT")).widget
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "late")
+    widget._parameterNode.inputVolume = node
+    assert not widget.ui.window_apply.enabled and "no image" in widget.ui.window_reason.text
+    slicer.util.updateVolumeFromArray(node, np.full((4, 8, 8), -1000, np.int16))
+    assert widget.ui.window_apply.enabled and "8 x 8 x 4" in widget.ui.inputSummary.text
+
+
+def test_the_summary_follows_the_image(qtHost, panel, ct):
+    import slicer
+
+    slicer.util.arrayFromVolume(ct)[:] = -1000
+    slicer.util.arrayFromVolumeModified(ct)
+    qtHost.wait(lambda: "-1000 to -1000 HU" in panel.ui.inputSummary.text)
+    slicer.util.updateVolumeFromArray(ct, np.full((5, 9, 7), -900, np.int16))
+    qtHost.wait(lambda: "-900 to -900 HU" in panel.ui.inputSummary.text)
+    assert "7 x 9 x 5" in panel.ui.inputSummary.text
+
+
+def test_a_slider_takes_its_step_from_the_definition(panel):
+    assert panel.ui.metal_threshold.singleStep == find("ct.metal").parameter("threshold").span.step

@@ -53,7 +53,7 @@ def test_outputs(name) -> None:
     assert set(result.labels) == ({"lungs"} if name == "ct-lung" else set())
     for label in result.labels.values():
         assert isinstance(label, LabelVolume) and label.same_grid(image) and label.segments
-    assert {"check", "components", "comparison", "clipped"} <= set(result.tables)
+    assert {"check", "components", "comparison"} <= set(result.tables)
     assert result.metrics["metal.severity"] == "none" and result.metrics["check.padding"] == -2048
 
 
@@ -102,7 +102,7 @@ def itk_chain(volume: Volume, onto: Volume, low: float, high: float) -> np.ndarr
 )
 def test_image_equals_the_itk_chain(shared_data, name, low, high) -> None:
     volume = read(shared_data / "ct/cip-ct64/ct.nrrd")
-    image = run(name, volume).result.images["image"]
+    image = run(name, volume, **{"iso.spacing": (2.0, 1.5, 2.5)}).result.images["image"]
     inside = tuple(slice(2, -2) for _ in range(3))
     off = np.abs(image.array - itk_chain(volume, image, low, high))[inside]
     assert off.max() * (high - low) <= 1.0  # HU
@@ -128,7 +128,8 @@ def test_real_chest_in_dicom_with_thick_slices(shared_data) -> None:
 
 
 def test_a_scan_without_lung_still_gives_the_rest(shared_data) -> None:
-    made = run("ct-lung", read_series(shared_data / "ct/ts-j2k-dicom/dicom"))
+    abdomen = read_series(shared_data / "ct/ts-j2k-dicom/dicom")
+    made = run("ct-lung", abdomen.with_array(abdomen.array[:8]))  # below the last sliver of lung
     assert {c.verdict for c in made.result.checks if c.name == "Lungs"} == {"fail"}
     assert not made.result.labels["lungs"].array.any()
     assert made.result.images["image"].spacing == pytest.approx((1, 1, 1))

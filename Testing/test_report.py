@@ -1,9 +1,8 @@
-"""The report: slices where and how they should be, letters on the right sides, a page that stands alone."""
+"""The report: charts, a page that stands alone and says everything, and making it again."""
 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 import zlib
@@ -12,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import tinyops
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
 
 from MedPrepCommonLib import (
     outputs,
@@ -24,17 +21,11 @@ from MedPrepCommonLib import (
     reportchart,
     reportdrawing,
     reportparts,
-    reportpictures,
-    reportslices,
     runner,
 )
 from MedPrepCommonLib.errors import FileError
-from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.recipe import parse
-from MedPrepCommonLib.result import Curve, Figure, Result
-from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
-
-SIDES = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+from MedPrepCommonLib.result import Curve, Figure
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,303 +51,6 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     import shutil
 
     return Path(shutil.copytree(folder, tmp_path / "out"))
-
-
-def oriented(code: str, angle: float = 0.0, shape: tuple[int, int, int] = (24, 30, 44)) -> Volume:
-    """A volume whose i, j, k axes run towards the three letters, turned by an angle, with a dot in each side.
-
-    Values: 10 everywhere; near the patient's right 100, left 200, front 300, back 400, top 500, bottom 600.
-    """
-    turn = Rotation.from_euler("xyz", (angle, angle / 2, -angle), degrees=True).as_matrix()
-    matrix = np.eye(4)
-    spacing = (1.0, 1.5, 2.0)
-    for axis, letter in enumerate(code):
-        matrix[:3, axis] = turn @ np.array(SIDES[letter], float) * spacing[axis]
-    size = np.array(shape[::-1], float)
-    matrix[:3, 3] = -matrix[:3, :3] @ ((size - 1) / 2) + (7, -11, 13)
-    kji = np.indices(shape).reshape(3, -1)
-    ras = matrix[:3, :3] @ kji[::-1] + matrix[:3, 3:] - np.array([[7], [-11], [13]])
-    values = np.full(ras.shape[1], 10.0)
-    for n, letter in enumerate("RLAPSI"):
-        side = np.array(SIDES[letter], float)
-        along = side @ ras
-        across = np.linalg.norm(ras - side[:, None] * along, axis=0)
-        values[(along > 8) & (across < 4)] = 100.0 * (n + 1)
-    return Volume(values.reshape(shape).astype(np.float32), matrix, modality="CT")
-
-
-LETTER_VALUE = {letter: 100.0 * (n + 1) for n, letter in enumerate("RLAPSI")}
-
-
-# Slices
-
-
-@pytest.mark.parametrize("code", ["RAS", "LPS", "LAS", "PIR", "SRP", "ALI"])
-@pytest.mark.parametrize("angle", [0.0, 12.0])
-def test_every_orientation_shows_its_sides_at_the_letters(code: str, angle: float) -> None:
-    volume = oriented(code, angle)
-    for cut in reportslices.cuts(volume, np.array([7.0, -11.0, 13.0])):
-        picture = reportslices.sample(volume, cut)
-        rows, columns = picture.shape
-        left, right, top, bottom = cut.plane.letters
-        middle = np.array([7.0, -11.0, 13.0])
-        for letter in (left, right, top, bottom):
-            place = middle + 11 * np.array(SIDES[letter], float) - cut.corner
-            row = round(float(place @ np.array(cut.plane.down) / cut.pixel))
-            column = round(float(place @ np.array(cut.plane.right) / cut.pixel))
-            assert abs(picture[row, column] - LETTER_VALUE[letter]) < 1, (cut.plane.name, letter)
-            nearest = {left: column, right: columns - column, top: row, bottom: rows - row}
-            assert min(nearest, key=nearest.get) == letter or angle, "the side is nearest to its own edge"
-
-
-def test_radiological_convention() -> None:
-    letters = {plane.name: plane.letters for plane in reportslices.PLANES}
-    assert letters == {
-        "axial": ("R", "L", "A", "P"),
-        "coronal": ("R", "L", "S", "I"),
-        "sagittal": ("A", "P", "S", "I"),
-    }
-    for plane in reportslices.PLANES:
-        left, right, top, bottom = (np.array(SIDES[letter], float) for letter in plane.letters)
-        assert np.array_equal(right, np.array(plane.right)) and np.array_equal(left, -right)
-        assert np.array_equal(bottom, np.array(plane.down)) and np.array_equal(top, -bottom)
-        assert abs(np.cross(plane.right, plane.down))[plane.across] == 1
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_sampled_values_equal_itk_at_the_same_points(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    volume = oriented("LPS", float(rng.uniform(-40, 40)), (6, 7, 8))
-    volume = volume.with_array(rng.normal(size=(6, 7, 8)).astype(np.float32))
-    image = volume.to_sitk()
-    for cut in reportslices.cuts(volume, volume.ijkToRAS[:3, :3] @ [3.3, 2.7, 2.4] + volume.ijkToRAS[:3, 3]):
-        found = reportslices.sample(volume, cut)
-        for _ in range(4):
-            row, column = (int(rng.integers(0, n)) for n in cut.size)
-            ras = cut.corner + cut.pixel * (
-                row * np.array(cut.plane.down) + column * np.array(cut.plane.right)
-            )
-            lps = (ras * (-1, -1, 1)).tolist()
-            index = image.TransformPhysicalPointToContinuousIndex(lps)
-            inside = all(-0.499 < p < n - 0.501 for p, n in zip(index, image.GetSize(), strict=True))
-            if inside:
-                expected = image.EvaluateAtContinuousIndex(index, sitk.sitkLinear)
-                assert abs(found[row, column] - expected) < 1e-4
-            elif any(p < -0.501 or p > n - 0.499 for p, n in zip(index, image.GetSize(), strict=True)):
-                assert np.isnan(found[row, column])
-
-
-def test_the_aspect_ratio_is_the_patients() -> None:
-    matrix = np.diag([0.5, 0.5, 8.0, 1.0])
-    volume = Volume(np.zeros((10, 100, 200), np.int16), matrix)  # 100 x 50 x 80 mm
-    sizes = {c.plane.name: c.size for c in reportslices.cuts(volume, np.array([50.0, 25.0, 40.0]))}
-    assert sizes == {"axial": (256, 512), "coronal": (410, 512), "sagittal": (410, 256)}
-
-
-def test_averages_instead_of_skipping_voxels() -> None:
-    board = np.indices((1, 2048, 2048)).sum(axis=0) % 2 * 100  # single voxels of 0 and 100
-    volume = Volume(board.astype(np.float32), np.eye(4))
-    (cut,) = reportslices.cuts(volume, np.array([1024.0, 1024.0, 0.0]))
-    picture = reportslices.sample(volume, cut)
-    assert picture.std() < 1 and abs(picture.mean() - 50) < 1
-
-
-def test_the_planes_go_through_the_labels() -> None:
-    array = np.zeros((40, 50, 60), np.uint8)
-    array[5:12, 10:20, 4:14] = 1
-    array[20:36, 30:44, 40:56] = 2  # larger
-    labels = LabelVolume(array, np.array([[-2, 0, 0, 9], [0, -2, 0, 8], [0, 0, 3, 7], [0, 0, 0, 1.0]]))
-    point = reportslices.middle_of_labels(labels)
-    for cut in reportslices.cuts(labels, point):
-        values = np.unique(reportslices.sample_labels(labels, cut))
-        assert 2 in values
-    assert reportslices.middle_of_labels(LabelVolume(np.zeros((3, 3, 3), np.uint8), np.eye(4))) is None
-
-
-def test_one_labelled_voxel_in_a_large_scan_is_found() -> None:
-    array = np.zeros((101, 103, 107), np.uint8)
-    array[51, 77, 33] = 5
-    labels = LabelVolume(array, np.eye(4))
-    assert reportslices.middle_of_labels(labels).tolist() == [33, 77, 51]
-
-
-def test_a_body_is_found_without_labels() -> None:
-    image = tinyops.image()
-    middle = image.ijkToRAS[:3] @ [10, 12, 8, 1]
-    assert np.abs(reportslices.middle_of_image(image) - middle).max() < 3
-    flat = Volume(np.zeros((4, 4, 4), np.int16), np.eye(4))
-    assert np.isfinite(reportslices.middle_of_image(flat)).all()
-
-
-@pytest.mark.parametrize("angle", [0.0, 20.0])
-def test_a_single_slice_is_shown_whole_even_when_oblique(angle: float) -> None:
-    turn = np.eye(4)
-    turn[:3, :3] = Rotation.from_euler("xyz", (angle, angle, 0), degrees=True).as_matrix() * (-1, -1, 1)
-    picture = np.random.default_rng(0).integers(0, 255, (1, 60, 80)).astype(np.uint8)
-    inputs = {"image": Volume(picture, turn, modality="DX")}
-    ((row, (png,)),) = reportpictures.rows(inputs, Result(), [], Job.quiet())
-    assert [cell["plane"] for cell in row["cells"]] == ["axial"]
-    shown = pixels(png).astype(float)
-    assert shown.shape[1] / shown.shape[0] == pytest.approx(80 / 60, rel=0.01)
-    inner = shown[100:300:16, 100:400:16]
-    assert inner.std() > 20, "the slice is cut along itself, not across"
-
-
-# Drawing
-
-
-def pixels(png: bytes) -> np.ndarray:
-    """Decode one of our PNG files with another library."""
-    from matplotlib.image import imread
-
-    return np.rint(imread(io.BytesIO(png)) * 255).astype(np.uint8)
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.booleans(), st.integers(0, 2**32 - 1))
-def test_png_is_read_back_by_others(rows: int, columns: int, color: bool, seed: int) -> None:
-    values = np.random.default_rng(seed).random((rows, columns, 3 if color else 1))
-    rgb = np.broadcast_to(values, (rows, columns, 3)).astype(np.float32)
-    found = pixels(reportdrawing.png(rgb))
-    expected = np.rint(rgb * 255).astype(np.uint8)
-    assert np.array_equal(
-        found[..., :3] if found.ndim == 3 else found, expected if color else expected[..., 0]
-    )
-    assert reportdrawing.png(rgb) == reportdrawing.png(rgb.copy())
-
-
-def test_grey_values_follow_the_window_and_outside_is_black() -> None:
-    values = np.array([[-1000.0, -600.0, 400.0, np.nan]])
-    assert reportdrawing.gray(values, -1000, 200)[0, :, 0] == pytest.approx([0, 1 / 3, 1, 0])
-    two = np.stack([values, values], axis=2)
-    assert reportdrawing.gray(two, -1000, 200)[0, 1] == pytest.approx([1 / 3, 1 / 3, 0])
-
-
-def test_outlines_lie_on_the_border_in_their_colour() -> None:
-    labels = np.zeros((40, 40), np.uint8)
-    labels[10:30, 10:30] = 3
-    rgb = np.full((40, 40, 3), 0.5, np.float32)
-    reportdrawing.outline(rgb, labels, {3: (1.0, 0.0, 0.0), 4: (0.0, 0.0, 1.0)})
-    assert rgb[20, 10, 0] > 0.9 and rgb[20, 10, 1] < 0.2
-    assert np.allclose(rgb[20, 20], [0.56, 0.44, 0.44], atol=0.01), "inside only a tint"
-    assert np.allclose(rgb[2, 2], 0.5)
-
-
-def test_letters_and_scale_bar_are_drawn() -> None:
-    (cut, *_others) = reportslices.cuts(tinyops.image(), np.zeros(3))
-    rgb = np.zeros((*cut.size, 3), np.float32)
-    reportdrawing.annotate(rgb, cut)
-    lit = rgb[..., 0] > 0.9
-    rows, columns = cut.size
-    for name, region in {
-        "left": lit[rows // 2 - 15 : rows // 2 + 15, :40],
-        "right": lit[rows // 2 - 15 : rows // 2 + 15, -40:],
-        "top": lit[:40, columns // 2 - 15 : columns // 2 + 15],
-        "bottom": lit[-40:, columns // 2 - 15 : columns // 2 + 15],
-    }.items():
-        assert region.any(), name
-    bar = lit[-12, columns // 2 + 20 :]
-    assert bar.sum() * cut.pixel == pytest.approx(reportdrawing.scale_bar(cut), abs=3 * cut.pixel)
-
-
-def test_letters_differ() -> None:
-    shapes = {}
-    for letter, strokes in reportdrawing._GLYPHS.items():
-        rgb = np.zeros((40, 40, 3), np.float32)
-        reportdrawing._ink(rgb, [[(8 + 24 * x, 8 + 24 * y) for x, y in stroke] for stroke in strokes])
-        shapes[letter] = rgb[..., 0] > 0.5
-    for a in shapes:
-        for b in shapes:
-            assert a == b or (shapes[a] ^ shapes[b]).sum() > 40, (a, b)
-
-
-def test_outline_colours_stand_out_and_apart() -> None:
-    tissue = ("SCT", "85756007", "Tissue")
-    tans = [(197, 165, 145), (172, 138, 115), (182, 228, 255), (128, 128, 128)]
-    segments = tuple(
-        Segment(n + 1, str(n), tissue, tissue, None, tuple(c / 255 for c in color))
-        for n, color in enumerate(tans)
-    )
-    labels = LabelVolume(np.zeros((1, 2, 2), np.uint8), np.eye(4), segments=segments)
-    import colorsys
-
-    found = [colorsys.rgb_to_hsv(*c) for c in reportpictures.outline_colors(labels).values()]
-    assert all(s >= 0.69 and v >= 0.94 for _h, s, v in found)
-    hues = [h for h, _s, _v in found]
-    apart = [min(abs(a - b), 1 - abs(a - b)) for n, a in enumerate(hues) for b in hues[:n]]
-    assert min(apart) >= 0.07
-    assert abs(hues[2] - colorsys.rgb_to_hsv(*segments[2].color)[0]) < 1e-6, (
-        "a colour that stands out is kept"
-    )
-
-
-# What is shown
-
-
-@pytest.mark.parametrize(
-    ("volume", "steps", "expected"),
-    [
-        ({"array": np.zeros((2, 2, 2), np.uint8)}, [], (127.5, 255.0)),
-        ({}, [{"operation": "ct.clip", "parameters": {"low": -1200.0, "high": 600.0}}], (-300, 1800)),
-        ({}, [{"operation": "ct.window", "parameters": {"level": 40.0, "width": 80.0}}], (40, 80)),
-        ({}, [{"operation": "normalize", "parameters": {"low": 0.0, "high": 1.0}}], (50, 350)),
-        ({"display": None}, [], (40, 400)),
-        ({"display": None, "modality": "MR"}, [], None),
-    ],
-)
-def test_how_an_image_is_shown(volume: dict, steps: list, expected: tuple | None) -> None:
-    base = Volume(
-        np.linspace(-1000, 1000, 64, dtype=np.float32).reshape(4, 4, 4), np.eye(4), "", "CT", {}, (50, 350)
-    )
-    changes = {k: v for k, v in volume.items() if k != "array"}
-    found = reportpictures.display_of(base.with_array(volume.get("array", base.array), **changes), steps)
-    assert found == (expected or pytest.approx((0, 2000), abs=40))
-
-
-def test_statistics_equal_numpys() -> None:
-    array = np.random.default_rng(1).normal(5, 3, (20, 30, 40)).astype(np.float32)
-    found = reportpictures.statistics(Volume(array, np.eye(4)))
-    wide = array.astype(np.float64)
-    expected = {
-        "min": wide.min(),
-        "max": wide.max(),
-        "mean": wide.mean(),
-        "std": wide.std(),
-        "median": np.median(wide),
-    }
-    assert found == pytest.approx(expected)
-    labels = LabelVolume((array > 5).astype(np.uint8), np.eye(4))
-    assert reportpictures.statistics(labels) == {"labelled voxels": int((array > 5).sum()), "voxels": 24000}
-
-
-def test_a_histogram_counts_every_voxel_of_a_small_image() -> None:
-    array = np.random.default_rng(1).integers(-1000, 3000, (20, 30, 40)).astype(np.int16)
-    (curve,) = reportpictures.histogram("x", Volume(array, np.eye(4))).curves
-    assert sum(curve.y) == pytest.approx(100)
-    width = curve.x[1] - curve.x[0]
-    low = curve.x[5] - width / 2
-    share = 100 * ((array > low) & (array < low + width)).mean()
-    assert curve.y[5] == pytest.approx(share)
-    constant = reportpictures.histogram("x", Volume(np.full((3, 3, 3), 7.0), np.eye(4)))
-    assert sum(constant.curves[0].y) == pytest.approx(100)
-
-
-def test_channels_are_named_and_coloured() -> None:
-    done = runner.run(parse(tinyops.recipe()), {"image": tinyops.image()})
-    rows = [
-        row for row, _png in reportpictures.rows({"image": tinyops.image()}, done.result, [], Job.quiet())
-    ]
-    (channels,) = [row for row in rows if "channels" in row["title"]]
-    assert channels["note"].endswith("red: none, green: one, blue: two")
-    figure = reportpictures.histogram("channels", done.result.images["channels"])
-    assert [curve.name for curve in figure.curves] == ["none", "one", "two"]
-
-
-def test_a_cancel_stops_the_pictures() -> None:
-    from MedPrepCommonLib.errors import Cancelled
-
-    job = Job(cancelled=lambda: True)
-    with pytest.raises(Cancelled):
-        list(reportpictures.rows({"image": tinyops.image()}, Result(), [], job))
 
 
 # Charts
@@ -476,7 +170,7 @@ def test_every_picture_has_words_and_its_size(folder: Path) -> None:
     for image in page.images:
         assert re.search(r"(Axial|Coronal|Sagittal) slice; left edge [RA]", image["alt"])
         body = base64.b64decode(image["src"].partition(",")[2])
-        assert pixels(body).shape[:2] == (int(image["height"]), int(image["width"]))
+        assert tinyops.pixels(body).shape[:2] == (int(image["height"]), int(image["width"]))
 
 
 def test_the_page_says_what_a_reader_asks(folder: Path) -> None:
@@ -499,6 +193,7 @@ def test_the_page_says_what_a_reader_asks(folder: Path) -> None:
         "not a medical device",
     ):
         assert words in text, words
+    assert text.index(">factor</span>") < text.index(">offset</span>"), "as the operation lists them"
     assert '<span class="set">−100 HU</span>'.replace('"', "'") in text.replace('"', "'"), (
         "not the default: bold"
     )
@@ -524,11 +219,11 @@ def test_worst_checks_come_first_and_carry_a_sign_and_a_word() -> None:
 
 def test_long_tables_are_cut_and_say_so() -> None:
     rows = [[str(n), "x"] for n in range(100)]
-    text = reportparts.tables(
-        [("Many", ["n", "what"], rows), ("Checks", ["check", "verdict"], [["a", "pass"]])]
-    )
+    checks, empty = ("Checks", ["check", "verdict"], [["a", "pass"]]), ("Empty", ["a"], [])
+    text = reportparts.tables([("Many", ["n", "what"], rows), checks, empty])
     assert text.count("<tr>") == 26 and "25 of 100 rows" in text
     assert "Checks" not in text
+    assert text.endswith('<h3>Empty</h3><p class="muted">none</p>')
 
 
 @pytest.mark.parametrize(
@@ -571,7 +266,7 @@ def test_what_is_in_the_folder_is_what_the_report_shows(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["provenance.json", "qc.json", "report.json", "counts.csv", "pictures/1-image-axial.png"]
+    "name", ["provenance.json", "qc.json", "report.json", "counts.csv", "pictures/1a-image-axial.png"]
 )
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()

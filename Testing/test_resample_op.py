@@ -124,7 +124,7 @@ def test_the_same_spacing_changes_nothing(array, ijkToRAS) -> None:
 
 @given(VALUES, SPACINGS, st.permutations(range(3)), st.tuples(*[st.booleans()] * 3))
 def test_stored_order_does_not_matter(array, spacing, axes, flips) -> None:
-    """Swapping and flipping axes of the input swaps and flips those of the result; the values stay in place."""
+    """Swapping and flipping axes of the input does so with the result; the values stay in place."""
     volume = Volume(array, matrix((1.5, 2.5, 0.8), (10, 20, 30)))
     turned_array, turned_matrix = array.transpose(axes), np.eye(4)
     order = [2 - axes[2 - n] for n in range(3)]
@@ -140,7 +140,9 @@ def test_stored_order_does_not_matter(array, spacing, axes, flips) -> None:
     for method in ("linear", "cubic", "nearest"):
         one = resample(volume, spacing=spacing, method=method).images["image"]
         two = resample(turned, spacing=[spacing[n] for n in order], method=method).images["image"]
-        if method == "nearest" and any((np.abs(p % 1 - 0.5) < 1e-5).any() for p in input_positions(volume, one)):
+        if method == "nearest" and any(
+            (np.abs(p % 1 - 0.5) < 1e-5).any() for p in input_positions(volume, one)
+        ):
             continue  # a tie at the very centre goes to the lower index
         back = orientation(two, "SPL").view(two.array)
         assert np.abs(orientation(one, "SPL").view(one.array).astype(int) - back).max() <= 1, method

@@ -108,6 +108,26 @@ def test_what_lies_outside_takes_the_given_value_as_in_itk():
     np.testing.assert_array_equal(edge[:, :, 8:], np.repeat(edge[:, :, 7:8], 6, axis=2))
 
 
+@pytest.mark.parametrize("order", [0, 1, 3])
+@pytest.mark.parametrize("start", [-1e7, 1e7, 3.0])
+@pytest.mark.parametrize("step", [1000.0, -1000.0, 0.0])
+def test_samples_far_outside_repeat_the_edge_and_cost_nothing(order, start, step):
+    array = random_image((6, 7, 8), np.float64)
+    grid = ((start, 0, 0), (step, 1, 1), (500, 7, 8))
+    tracemalloc.start()
+    got = resample_grid(array, *grid, order=order)
+    assert tracemalloc.get_traced_memory()[1] < 20 * got.nbytes
+    tracemalloc.stop()
+    positions = np.clip(start + step * np.arange(500), -0.5, 5.5)
+    if order == 0:
+        np.testing.assert_array_equal(got, array[nearest_indices(6, start, step, 500)])
+    else:
+        wanted = by_scipy(array, (-0.5, 0, 0), (1, 1, 1), (7, 7, 8), order)[[0, -1]]
+        at_edge = np.isin(positions, (-0.5, 5.5))
+        np.testing.assert_allclose(got[at_edge], wanted[(positions[at_edge] > 0).astype(int)], atol=1e-9)
+        assert np.isfinite(got).all()
+
+
 # ---- analytic phantom
 def blurred_ball(positions_mm, centre, radius, sigma):
     """A ball of value 1 convolved with a Gaussian, in closed form."""
@@ -388,10 +408,10 @@ def test_cancel_stops_the_work():
     array = np.zeros((60, 64, 64), np.int16)
     seen = []
     job = Job(progress=lambda fraction, message: seen.append(fraction), cancelled=lambda: len(seen) >= 2)
-    for order in (0, 3):
+    for order in (0, 1, 3):
         seen.clear()
         with pytest.raises(Cancelled):
-            resample_grid(array, (0, 0, 0), (0.5, 1, 1), (119, 64, 64), order=order, job=job)
+            resample_grid(array, (0, 0, 0), (0.5, 1, 1), (119, 64, 64), order=order, workers=1, job=job)
         assert len(seen) == 2 and 0 < seen[0] <= seen[1] <= 1
 
 

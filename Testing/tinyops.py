@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -123,3 +124,10 @@ def image(seed: int = 0, bright: bool = True) -> Volume:
     noise = np.random.default_rng(seed).integers(-20, 20, ball.shape)
     array = (np.where(ball & bright, 300, -900) + noise).astype(np.int16)
     return Volume(array, matrix, "case", "CT", {"sliceThickness": 2.5})
+
+
+def pixels(png: bytes) -> np.ndarray:
+    """Decode one of our PNG files with another library."""
+    from matplotlib.image import imread
+
+    return np.rint(imread(io.BytesIO(png)) * 255).astype(np.uint8)

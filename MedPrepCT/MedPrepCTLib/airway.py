@@ -15,7 +15,7 @@ from MedPrepCommonLib.job import Job
 
 from .coarsegrid import CoarseGrid
 from .morphology import IN_PLANE_CROSS, bounding_box, connected_to, dilate, erode
-from .voxelcells import VoxelsOfCells, interpolation_weights, neighbours
+from .voxelcells import FlatVolume, interpolate, neighbours
 
 _BONE_HU = 180
 # Cross section of a trachea in an axial slice, and how far it strays from the spine.
@@ -23,17 +23,17 @@ _TRACHEA_MM2 = (40.0, 1000.0)
 _MIDLINE_MM = 45.0
 _SHORTEST_MM = 18.0
 # Thresholds tried, lowest first; and how much the bronchi may add to the trachea before it must be a leak.
-_GROWTH_HU = (-960, -940, -920, -900, -880, -860, -830, -800, -760, -720)
+_GROWTH_HU = (-950, -925, -900, -880, -860, -830, -800, -760, -720)
 _BRONCHI_ML = 60.0
 _WIDEST_BRONCHUS_MM = 8.0
-# The finer grid on which lobar bronchi are followed, and how far beyond the coarse airway it reaches.
-_FINE_CELL_MM, _FINE_MARGIN_MM, _FINE_BRONCHI_ML = 1.4, 25.0, 15.0
-_LUMEN_HU = -900
+# How far beyond the coarse airway lobar bronchi are followed, and how much they may add.
+_FINE_MARGIN_MM, _FINE_BRONCHI_ML = 25.0, 15.0
+_LUMEN_HU, _MIXED_HU, _AIR_HU = -900, -800, -500
 _FINEST_RIM_MM, _RIM_ABOVE_LUNG_HU = 2.2, 70
 
 
 def midline(coarse: np.ndarray, body: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
-    """Column index of the spine in each slice, float (k,): the densest stripe of bone in the back of the body.
+    """Column index of the spine in each slice, float (k,): the densest stripe of bone at the back.
 
     Slices without bone take the middle of the body.
     """
@@ -57,13 +57,18 @@ def midline(coarse: np.ndarray, body: np.ndarray, spacing_kji: Sequence[float]) 
 
 
 def find_trachea(
-    coarse: np.ndarray, inside: np.ndarray, middle: np.ndarray, spacing_kji: Sequence[float]
+    coarse: np.ndarray,
+    inside: np.ndarray,
+    middle: np.ndarray,
+    spacing_kji: Sequence[float],
+    scale: float = 1.0,
 ) -> np.ndarray | None:
     """Cells of the trachea where it is a round hole of its own in axial slices; bool (k, j, i), or None.
 
     Parameters
     ----------
     inside : air within the body, as :func:`bodyair.air_inside` gives it. middle : see :func:`midline`.
+    scale : size of the patient compared with an adult.
     """
     sk, sj, si = spacing_kji
     labels, count = ndimage.label(inside, IN_PLANE_CROSS)
@@ -88,11 +93,12 @@ def find_trachea(
     compact = area / (4 * np.pi * np.sqrt(large * small))
     mean = total(coarse[k, j, i]) / cells
     away = np.abs(cx - total(middle[k] * si) / cells)
-    tube = (area >= _TRACHEA_MM2[0]) & (area <= _TRACHEA_MM2[1]) & (large <= 6.5 * small) & (compact > 0.75)
+    smallest, largest = (limit * scale**2 for limit in _TRACHEA_MM2)
+    tube = (area >= smallest) & (area <= largest) & (large <= 6.5 * small) & (compact > 0.75)
     tube &= (mean < -720) & (away <= _MIDLINE_MM)
     tube[0] = False
     # Lungs are what is large and no mere gas; the trachea is not found below their middle, bowel is.
-    big = (area > 2.5 * _TRACHEA_MM2[1]) & (mean > -950)
+    big = (area > 2.5 * largest) & (mean > -950)
     lung_cells = big[name]
     if not lung_cells.any():
         return None
@@ -104,7 +110,7 @@ def find_trachea(
         here = chains[box] == number
         volume = here.sum() * sk * sj * si
         centre = (box[0].start + box[0].stop - 1) / 2 * sk
-        if height >= _SHORTEST_MM and centre > lung_height - 10.0 and volume > best_volume:
+        if height >= _SHORTEST_MM * scale and centre > lung_height - 10.0 and volume > best_volume:
             best, best_volume = (box, here), volume
     if best is None:
         return None
@@ -144,7 +150,9 @@ def grow(
         grown = connected_to(dark, seeds)
         if leaks(grown) and prune:
             # What is wider than any bronchus is lung: without it the tubes may go on to be followed.
-            bulk = dilate(erode(grown & ~near, _WIDEST_BRONCHUS_MM, spacing_kji), _WIDEST_BRONCHUS_MM, spacing_kji)
+            bulk = dilate(
+                erode(grown & ~near, _WIDEST_BRONCHUS_MM, spacing_kji), _WIDEST_BRONCHUS_MM, spacing_kji
+            )
             bulk = dilate(bulk, 1.01 * max(spacing_kji[1:]), spacing_kji)
             grown = connected_to(grown & ~(bulk & ~near), seeds)
             if leaks(grown, 1.15, 3.0):
@@ -182,43 +190,45 @@ class FineAirway:
     def __init__(self, lumen: np.ndarray, grid: CoarseGrid, start: Sequence[int], lung_hu: float) -> None:
         self.lumen, self.grid, self.start, self.lung_hu = lumen, grid, tuple(start), lung_hu
 
-    def draw(self, hu: np.ndarray, labels: np.ndarray, threshold: float, value: int) -> None:
+    def draw(self, hu: FlatVolume, labels: FlatVolume, threshold: float, value: int) -> None:
         """Write the airway's voxels into the labels, over the lungs where it runs inside them."""
-        box = tuple(slice(a, a + n) for a, n in zip(self.start, self.grid.fine_shape, strict=True))
-        hu, labels = hu[box], labels[box]
-        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further. Where a
-        # cell is wider than the wall, only what is denser than lung can be that rim.
-        in_plane = 1.01 * max(self.grid.spacing_kji[1:])
-        rim = dilate(self.lumen, in_plane, self.grid.spacing_kji)
-        cells = np.argwhere(dilate(rim, 1.8, (1.0, 1.0, 1.0)))
+        # The lumen was found below a low threshold: its rim, mixed with the wall, lies up to a cell further.
+        # A little further still only what is denser than lung is that rim; so it is everywhere on cells
+        # wider than the wall.
+        spacing = self.grid.spacing_kji
+        in_plane = 1.01 * max(spacing[1:])
+        rim = dilate(self.lumen, in_plane, spacing) if in_plane < _FINEST_RIM_MM else self.lumen
+        around = dilate(self.lumen, 1.5 * in_plane, spacing)
+        cells = np.argwhere(dilate(around, 1.8, (1.0, 1.0, 1.0)))
         if not len(cells):
             return
-        voxels = VoxelsOfCells(cells, self.grid.factors, hu.shape)
-        weights = interpolation_weights(self.grid.factors)
-        inner = neighbours(np.pad(self.lumen, 1, mode="edge"), cells) @ weights
-        outer = neighbours(np.pad(rim, 1, mode="edge"), cells) @ weights
-        here, value_here = voxels.read(labels), voxels.read(hu)
-        wall = (outer >= 0.5) & ((in_plane < _FINEST_RIM_MM) | (value_here > self.lung_hu + _RIM_ABOVE_LUNG_HU))
-        airway = (value_here < threshold) & ((inner >= 0.5) | wall)
-        voxels.write(labels, np.where(airway, value, here).astype(np.uint8))
+        index, in_volume = hu.voxels(cells, self.grid.factors, self.start)
+        here, value_here = labels.flat[index], hu.flat[index]
+        near, wide = (
+            interpolate(neighbours(mask, cells), self.grid.factors) >= 0.5 for mask in (rim, around)
+        )
+        airway = near | (wide & (value_here > self.lung_hu + _RIM_ABOVE_LUNG_HU))
+        airway &= value_here < threshold
+        labels.write(index, in_volume, np.where(airway, value, here).astype(np.uint8))
 
 
 def fine_airway(
     hu: np.ndarray,
     spacing_kji: Sequence[float],
     cells: np.ndarray,
+    trachea: np.ndarray,
     coarse_grid: CoarseGrid,
     lung_hu: float,
     job: Job,
 ) -> FineAirway:
-    """Follow the airway further on a grid of about 1.4 mm, from the cells found on the coarse grid."""
+    """Follow the airway further on a grid twice as fine, from the cells found on the coarse grid."""
     box = bounding_box(cells, [int(_FINE_MARGIN_MM / step) + 1 for step in coarse_grid.spacing_kji])
     start = tuple(span.start * f for span, f in zip(box, coarse_grid.factors, strict=True))
     stop = tuple(
         min(span.stop * f, size) for span, f, size in zip(box, coarse_grid.factors, hu.shape, strict=True)
     )
     region = hu[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    grid = CoarseGrid(region.shape, spacing_kji, _FINE_CELL_MM)
+    grid = CoarseGrid(region.shape, spacing_kji, 0.5 * min(coarse_grid.spacing_kji[1:]))
     fine = grid.mean(region, job.part(0.0, 0.4))
     # The cell that each fine cell lies in.
     inside = [
@@ -226,8 +236,12 @@ def fine_airway(
         for n, f, cf, m in zip(grid.shape, grid.factors, coarse_grid.factors, cells[box].shape, strict=True)
     ]
     known = cells[box][np.ix_(*inside)]
-    seeds = known & (fine < _LUMEN_HU)
-    most = 1.35 * known.sum() * grid.cell_mm3 / 1000 + _FINE_BRONCHI_ML
-    lumen = grow(fine, seeds, fine < -500, grid.spacing_kji, most)
+    lumen = known & (fine < _MIXED_HU)
+    # The trachea is known; only its lower end and what follows may grow.
+    below = np.flatnonzero(trachea[box].any(axis=(1, 2)))[0] * coarse_grid.spacing_kji[0] + _FINE_MARGIN_MM
+    here = slice(0, int(below / grid.spacing_kji[0]) + 1)
+    seeds = known[here] & (fine[here] < _LUMEN_HU)
+    most = 1.35 * known[here].sum() * grid.cell_mm3 / 1000 + _FINE_BRONCHI_ML
+    lumen[here] |= grow(fine[here], seeds, fine[here] < _AIR_HU, grid.spacing_kji, most)
     job.report(1.0)
-    return FineAirway(lumen | (known & (fine < -800)), grid, start, lung_hu)
+    return FineAirway(lumen, grid, start, lung_hu)

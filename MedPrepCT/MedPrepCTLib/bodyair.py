@@ -1,7 +1,7 @@
 """Air inside the body on a coarse chest CT: not the room, not the table, not the padding.
 
-Lungs may meet the image border: at the top and bottom of a slab, and sideways where the field of view was cropped.
-So air is not thrown away merely because it reaches a border.
+Lungs may meet the image border: at the top and bottom of a slab, and sideways where the field of view was
+cropped. So air is not thrown away merely because it reaches a border.
 """
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from MedPrepCommonLib.job import Job
+
 from .morphology import CROSS, IN_PLANE_CROSS, dilate, erode
 
-# Below any air a calibrated scanner measures: values outside the reconstructed field of view.
-_PADDING_HU = -1060
-_TISSUE_HU = -250
+_TISSUE_HU, _BONE_HU = -250, 180
 # The chest wall in front of and behind a lung; a table top is thinner.
 _WALL_MM = 6.0
 # The median of a cropped lung lies above this, of room air below.
 _ROOM_AIR_HU = -955
-_FLANK_MM = 9.0
+_FLANK_MM, _TAPER_MM = 9.0, 15.0
+# Narrower than this is a child; slim adults measure more.
+_ADULT_WIDTH_MM = 240.0
 
 
-def body_mask(coarse: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
+def body_mask(coarse: np.ndarray, void: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
     """The patient's tissue without the lungs' air: the largest soft-tissue part, freed from the table."""
     tissue = coarse > _TISSUE_HU
-    core = erode(tissue, 1.01 * max(min(spacing_kji), min(spacing_kji[1:])), (1e6, *spacing_kji[1:]))
+    # What the field of view cuts off is unknown, not air: it does not wear the body down.
+    in_plane = (1e6, *spacing_kji[1:])
+    core = erode(tissue | void, 1.01 * min(spacing_kji[1:]), in_plane) & tissue
     labels, count = ndimage.label(core, CROSS)
     if count == 0:
         return tissue
@@ -35,48 +39,52 @@ def body_mask(coarse: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
     # Arms and legs count as body too; a table's remains are small or thin.
     keep = sizes >= 0.15 * sizes.max()
     keep[0] = False
-    return dilate(keep[labels], 2.02 * min(spacing_kji[1:]), (1e6, *spacing_kji[1:])) & tissue
+    return dilate(keep[labels], 2.02 * min(spacing_kji[1:]), in_plane) & tissue
 
 
-def padding_mask(coarse: np.ndarray) -> np.ndarray:
-    """Cells outside the reconstructed field of view, whatever number the scanner wrote there."""
-    void = coarse <= _PADDING_HU
-    lowest = int(coarse.min())
-    if lowest <= -1000:
-        # One constant value, reaching the corners of the slices.
-        constant = coarse == lowest
-        corners = np.zeros_like(constant)
-        corners[:, [0, 0, -1, -1], [0, -1, 0, -1]] = True
-        if (constant & corners).any():
-            labels, count = ndimage.label(constant, IN_PLANE_CROSS)
-            wanted = np.zeros(count + 1, bool)
-            wanted[labels[corners & constant]] = True
-            void |= wanted[labels]
-    return void
+def body_scale(body: np.ndarray, void: np.ndarray, spacing_kji: Sequence[float]) -> float:
+    """How wide the patient is compared with an adult, 0.35 to 1; 1 where its sides are out of view."""
+    columns = body.any(axis=1)
+    at_side = (body & _frame(void)).any(axis=(1, 2))
+    used = columns.any(axis=1)
+    whole = used & ~at_side
+    if whole.sum() * 2 < used.sum() or not used.any():
+        return 1.0
+    width = float(np.percentile(columns[whole].sum(axis=1), 75)) * spacing_kji[2]
+    return float(np.clip(width / _ADULT_WIDTH_MM, 0.35, 1.0))
 
 
 def air_inside(
-    coarse: np.ndarray, spacing_kji: Sequence[float], threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Air within the patient, and the patient's tissue; bool (k, j, i) each.
+    coarse: np.ndarray,
+    void: np.ndarray,
+    body: np.ndarray,
+    spacing_kji: Sequence[float],
+    threshold: float,
+    scale: float,
+    job: Job,
+) -> np.ndarray:
+    """Air within the patient; bool (k, j, i).
 
     Parameters
     ----------
-    coarse : (k, j, i) HU, k up, j back. spacing_kji : mm of its cells. threshold : HU below which a cell is air.
+    coarse : (k, j, i) HU, k up, j back. void : cells outside the field of view. body : see :func:`body_mask`.
+    spacing_kji : mm of the cells. threshold : HU below which a cell is air. scale : see :func:`body_scale`.
     """
-    void = padding_mask(coarse)
     air = (coarse < threshold) & ~void
-    body = body_mask(coarse, spacing_kji)
     frame = _frame(void)
     labels, count = ndimage.label(air, IN_PLANE_CROSS)
     reaches = np.zeros(count + 1, bool)
     reaches[labels[frame & air]] = True
     reaches[0] = False
-    cropped = _cropped_lungs(coarse, labels, count, reaches, frame, body, spacing_kji)
+    job.check()
+    cropped = _cropped_lungs(coarse, labels, count, reaches, frame, void, body, spacing_kji)
+    job.check()
     outside = (reaches & ~cropped)[labels]
-    walled = _walled(body, spacing_kji) | cropped[labels]
-    inside = air & ~outside & walled
-    return inside, body
+    # A part lies in the body when most of it has body in front and behind: not one fold of skin, nor one gap.
+    cells = np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
+    walled = 2 * np.bincount(labels[_walled(body, spacing_kji, scale)], minlength=count + 1) > cells
+    job.check()
+    return air & ~outside & (walled | cropped)[labels]
 
 
 def _frame(void: np.ndarray) -> np.ndarray:
@@ -91,18 +99,20 @@ def _frame(void: np.ndarray) -> np.ndarray:
     return frame & ~void
 
 
-def _walled(body: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
+def _walled(body: np.ndarray, spacing_kji: Sequence[float], scale: float) -> np.ndarray:
     """Cells with a wall of the patient's tissue both in front of them and behind them."""
-    needed = max(2, int(np.ceil(_WALL_MM / spacing_kji[1] - 1e-6)))
+    needed = max(2, int(np.ceil(_WALL_MM * scale / spacing_kji[1] - 1e-6)))
     ahead = np.cumsum(body, axis=1, dtype=np.int16)
     behind = ahead[:, -1:] - ahead
-    return (ahead >= needed) & (behind >= needed)
+    # Where the picture ends within the wall, the rest of the wall lies outside it.
+    return ((ahead >= needed) | body[:, :1]) & ((behind >= needed) | body[:, -1:])
 
 
-def _bounded_by_body(labels, wanted, body) -> np.ndarray:
-    """Which of the wanted slice parts border on the body, not on a table, for most of their outline."""
+def _bounded_by_body(labels, wanted, body, void) -> np.ndarray:
+    """Which of the wanted slice parts border on the body, not only on a table."""
     cells = np.flatnonzero(wanted[labels.ravel()])
     flat_labels, flat_body = labels.ravel(), body.ravel()
+    solid_cell = (labels == 0).ravel() & ~void.ravel()
     _, rows, columns = labels.shape
     row, column = cells // columns % rows, cells % columns
     beside, solid = np.zeros(len(wanted)), np.zeros(len(wanted))
@@ -113,13 +123,23 @@ def _bounded_by_body(labels, wanted, body) -> np.ndarray:
         (columns, row < rows - 1),
     ):
         own, neighbour = cells[inside], cells[inside] + step
-        other = flat_labels[neighbour] == 0
+        other = solid_cell[neighbour]
         solid += np.bincount(flat_labels[own[other]], minlength=len(wanted))
         beside += np.bincount(flat_labels[own[other]], flat_body[neighbour[other]], len(wanted))
-    return beside >= 0.6 * np.maximum(solid, 1)
+    # Vessels inside the part are solid too, so body need not be most of what it borders on.
+    return beside >= 0.35 * np.maximum(solid, 1)
 
 
-def _cropped_lungs(coarse, labels, count, reaches, frame, body, spacing_kji) -> np.ndarray:
+def _last_bone(coarse, body, spacing_kji) -> np.ndarray:
+    """Last row (to the back) with bone around each slice; the last row of all where there is none."""
+    rows = ((coarse > _BONE_HU) & body).sum(axis=2) >= 2
+    last = rows.shape[1] - 1
+    back = np.where(rows.any(axis=1), last - rows[:, ::-1].argmax(axis=1), 0)
+    back = ndimage.maximum_filter1d(back, 2 * int(15.0 / spacing_kji[0]) + 1)
+    return np.where(back > 0, back, last)
+
+
+def _cropped_lungs(coarse, labels, count, reaches, frame, void, body, spacing_kji) -> np.ndarray:
     """Which slice parts that reach the lateral border are lung cut by it, not room air: (count + 1) bool.
 
     A cut lung is denser than room air, and along the border it ends at thick tissue on either side.
@@ -127,35 +147,31 @@ def _cropped_lungs(coarse, labels, count, reaches, frame, body, spacing_kji) -> 
     cropped = np.zeros(count + 1, bool)
     cells = np.bincount(labels.ravel(), minlength=count + 1)
     dense = np.bincount(labels[coarse > _ROOM_AIR_HU], minlength=count + 1)
-    likely = reaches & (2 * dense > cells) & (cells * spacing_kji[1] * spacing_kji[2] > 150)
-    if likely.any():
-        # Between air and tissue lies a cell of mixed content: the body starts one cell further.
-        near_body = dilate(body, 1.01 * max(spacing_kji[1:]), (1e6, *spacing_kji[1:]))
-        likely &= _bounded_by_body(labels, likely, near_body)
+    likely = reaches & (2 * dense > cells)
     if not likely.any():
         return cropped
+    # Between air and tissue lies a cell of mixed content: the body starts one cell further.
+    near_body = dilate(body, 1.01 * max(spacing_kji[1:]), (1e6, *spacing_kji[1:]))
+    passed = likely & _bounded_by_body(labels, likely, near_body, void)
+    # On a round border the wall tapers: there solid cells a little way from the body count as body too.
+    beside = dilate(body, _TAPER_MM, (1e6, *spacing_kji[1:])) & (labels == 0)
     steps = max(2, int(round(_FLANK_MM / min(spacing_kji[1:]))))
-    for k in np.flatnonzero(likely[labels].any(axis=(1, 2))):
-        for name in np.unique(labels[k][likely[labels[k]]]):
+    back = _last_bone(coarse, body, spacing_kji)
+    for k in np.flatnonzero(passed[labels].any(axis=(1, 2))):
+        for name in np.unique(labels[k][passed[labels[k]]]):
             on_border = (labels[k] == name) & frame[k]
             flank = ndimage.binary_dilation(on_border, np.ones((3, 3)), iterations=steps, mask=frame[k])
             flank &= ~on_border
-            thick = body[k][flank]
             # No lung spans the picture from side to side: that is the room behind cropped shoulders.
             spans = on_border[:, 0].any() and on_border[:, -1].any()
-            cropped[name] = thick.size > 0 and thick.mean() >= 0.6 and not spans
-    return _without_room(labels, reaches, cropped)
-
-
-def _without_room(labels, reaches, cropped) -> np.ndarray:
-    """Drop cropped parts that go on as room air in the slice above or below; (count + 1) bool."""
-    cells = np.maximum(np.bincount(labels.ravel(), minlength=len(cropped)), 1)
-    while cropped.any():
-        lung, room = cropped[labels], (reaches & ~cropped)[labels]
-        over = np.bincount(labels[:-1][lung[:-1] & room[1:]], minlength=len(cropped))
-        under = np.bincount(labels[1:][lung[1:] & room[:-1]], minlength=len(cropped))
-        kept = cropped & (np.maximum(over, under) < 0.3 * cells)
-        if (kept == cropped).all():
-            break
-        cropped = kept
+            # Nor does it lie behind the spine.
+            behind = np.nonzero(labels[k] == name)[0].mean() > back[k]
+            passed[name] = flank.any() and beside[k][flank].mean() >= 0.6 and not (spans or behind)
+    # Slices that belong together decide together: a lung is cut in most of the slices that it has at the
+    # border.
+    groups, number = ndimage.label(likely[labels], CROSS)
+    votes = np.bincount(groups[passed[labels]], minlength=number + 1)
+    kept = votes > 0.5 * np.bincount(groups.ravel(), minlength=number + 1)
+    kept[0] = False
+    cropped[labels[kept[groups]]] = True
     return cropped

@@ -202,7 +202,7 @@ def _figure(found: Histogram) -> Figure:
     x = max(low, found.low) + step * np.arange(counts.size) + (step - 1) / 2
     y = np.log10(counts + 1.0)
     curve = Curve(_("all voxels"), tuple(map(float, x)), tuple(map(float, y.round(6))))
-    return Figure(_("Histogram"), "HU", _("voxels + 1 (log10)"), (curve,))
+    return Figure(_("Histogram of the input"), "HU", _("voxels + 1 (log10)"), (curve,))
 
 
 def _metrics(

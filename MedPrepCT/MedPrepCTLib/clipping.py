@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import numpy as np
-
 from MedPrepCommonLib import blocks
 from MedPrepCommonLib.errors import ParameterError
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
-from MedPrepCommonLib.result import Result, Table
+from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import Volume
 
 from .hounsfield import look
@@ -25,14 +23,18 @@ _TASK = "usual range for the task"
     title=_("Clip"),
     console="clip",
     modality="CT",
-    outputs=("image", "clipped"),
-    cite=("Setio et al. 2017, Medical Image Analysis 42:1-13 (LUNA16), doi:10.1016/j.media.2017.06.015",),
+    outputs=("image",),
+    # LUNA16 itself prescribes no range; this one is its best known users'.
+    cite=(
+        "Liao et al. 2019, IEEE Trans Neural Netw Learn Syst 30(11):3484-3495 (lung range), arXiv:1711.08324",
+    ),
 )
 class Clip:
     """Limit Hounsfield units to a range.
 
-    Voxels outside the scanner's field of view (padding, see ``ct.check``) are counted apart from air that is
-    clipped. An integer image stays integer: a fractional bound is rounded half up.
+    Reported are the shares of voxels below and above the range; those outside the scanner's field of view
+    (padding, see ``ct.check``) are counted apart from air that is clipped. An integer image stays integer:
+    a fractional bound is rounded half up.
     """
 
     low: Annotated[
@@ -49,7 +51,9 @@ class Clip:
         "softTissue": Preset(_("Soft tissue"), _TASK, low=-200, high=400),
         "wholeBody": Preset(_("Whole body"), _TASK, low=-1000, high=1000),
         "bone": Preset(_("Bone"), _TASK, low=-200, high=3000),
-        "lungNodule": Preset(_("Lung nodule (LUNA16)"), "Setio et al. 2017 (LUNA16)", low=-1200, high=600),
+        "lungNodule": Preset(
+            _("Lung nodule (LUNA16)"), "Liao et al. 2019, on LUNA16 and DSB 2017 scans", low=-1200, high=600
+        ),
         "lung": Preset(_("Lung"), _TASK, low=-1500, high=600),
     }
 
@@ -62,31 +66,16 @@ class Clip:
             )
 
     def __call__(self, image: Volume, job: Job) -> Result:
-        mapped = blocks.clip(image.array, self.low, self.high, count=True, job=job.part(0.0, 0.8))
-        total = image.array.size
         judgement, padding = look(image)
-        clipped_padding = 0
-        if padding is not None and padding < self.low:
-            job.report(0.8, _("Padding"))
-            clipped_padding = int(np.count_nonzero(image.array == padding))
+        apart = padding if padding is not None and padding < self.low else None
+        mapped = blocks.clip(image.array, self.low, self.high, count=True, apart=apart, job=job)
+        total, clipped_padding = image.array.size, mapped.apart or 0
         below = mapped.below - clipped_padding
-        rows = [
-            (_("below"), f"< {self.low:g}", below, 100 * below / total),
-            (_("above"), f"> {self.high:g}", mapped.above, 100 * mapped.above / total),
-            (
-                _("padding"),
-                "-" if padding is None else f"= {padding}",
-                clipped_padding,
-                100 * clipped_padding / total,
-            ),
-        ]
-        table = Table(_("Clipped voxels"), ("range", "values (HU)", "voxels", "share (%)"), tuple(rows))
         middle, width = (self.low + self.high) / 2, self.high - self.low
         return Result(
             images={
                 "image": image.with_array(mapped.array, name="", display=image.display or (middle, width))
             },
-            tables={"clipped": table},
             metrics={
                 "below": below / total,
                 "above": mapped.above / total,

@@ -1,7 +1,7 @@
 """A coarse grid over a large volume: block means down, and from a coarse answer back to every voxel.
 
-Organs as large as a lung are found on cells of about 3 mm; only the cells on the organ's surface are looked at
-again voxel by voxel.
+Organs as large as a lung are found on cells of about 3 mm; only the cells on the organ's surface are looked
+at again voxel by voxel.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CoarseGrid:
         self.cell_mm3 = float(np.prod(self.spacing_kji))
 
     def mean(self, volume: np.ndarray, job: Job) -> np.ndarray:
-        """Mean of each block, clipped to [-1100, 1000] before; int16 of `shape`. Any layout, any number type."""
+        """Mean of each block, clipped to [-1100, 1000] before; int16 of `shape`. Any layout, any type."""
         # Read in the order in which the volume lies in memory, whatever its axes are called.
         order = sorted(range(3), key=lambda axis: -abs(volume.strides[axis]))
         laid_out = volume.transpose(order)

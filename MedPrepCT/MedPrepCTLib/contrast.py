@@ -6,12 +6,16 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from MedPrepCommonLib import voxel_statistics
+from MedPrepCommonLib.clahe import clahe_stack
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import Help, Preset, Span, operation
+from MedPrepCommonLib.operation import Help, Preset, Span, Words, operation
 from MedPrepCommonLib.orientation import orientation
 from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import Volume
+
+from .hounsfield import find_padding
 
 
 @operation(
@@ -36,7 +40,9 @@ class Clahe:
         int, Span(1, 64, 1, 0), Help(_("Tiles along each side of a slice; contrast is local to a tile"))
     ] = 8
     outputType: Annotated[
-        Literal["uint16", "float"], Help(_("uint16: 0 to 65535; float: 0 to 1. Both keep more than 8 bits"))
+        Literal["uint16", "float"],
+        Words(uint16=_("Grey levels 0 to 65535"), float=_("Numbers 0 to 1")),
+        Help(_("uint16: 0 to 65535; float: 0 to 1. Both keep more than 8 bits")),
     ] = "uint16"
 
     presets = {
@@ -45,13 +51,26 @@ class Clahe:
     }
 
     def __call__(self, image: Volume, job: Job) -> Result:
-        from MedPrepCommonLib.clahe import clahe_stack
-
         axes = orientation(image)
+        stack = axes.view(image.array)
+        # Axial slices; an image of one single slice in another plane is equalized in that plane.
+        across = next((axis for axis in range(3) if stack.shape[axis] == 1), 0)
         top, dtype = (65535, np.uint16) if self.outputType == "uint16" else (1.0, np.float32)
         slices = clahe_stack(
-            axes.view(image.array), clip_limit=self.clipLimit, tiles=self.tiles, dtype=dtype, job=job
+            np.moveaxis(stack, across, 0),
+            self.clipLimit,
+            self.tiles,
+            dtype=dtype,
+            value_range=_range_without_padding(image),
+            job=job,
         )
-        array = np.ascontiguousarray(axes.undo(slices))
-        volume = image.with_array(array, name="", display=(top / 2, float(top)))
-        return Result(images={"image": volume})
+        array = np.ascontiguousarray(axes.undo(np.moveaxis(slices, 0, across)))
+        return Result(images={"image": image.with_array(array, name="", display=(top / 2, float(top)))})
+
+
+def _range_without_padding(image: Volume) -> tuple[float, float] | None:
+    """Smallest value that is not padding, and largest; None (the whole range) without padding."""
+    padding = find_padding(image.array)
+    if padding is None:
+        return None
+    return voxel_statistics.extremes(image.array, without=padding)

@@ -1,7 +1,7 @@
 """Vessels, fissures and nodules closed into each lung, with the pleura placed to a fraction of a cell.
 
-Binary closing on cells of 3 mm would cut off the outer part of every nodule on the pleura. Here each cell holds how
-much of it is lung (from its mean HU), and the closing is done on these grey values.
+Binary closing on cells of 3 mm would cut off the outer part of every nodule on the pleura. Here each cell
+holds how much of it is lung (from its mean HU), and the closing is done on these grey values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from MedPrepCommonLib.job import Job
 from .lungparts import LEFT, RIGHT
 from .morphology import CROSS, bounding_box, close, dilate, fill_holes
 
-# Half of the step from aerated lung to soft tissue.
+# Half of the step from aerated lung to soft tissue, at most.
 _HALF_STEP_HU = 350.0
 _BONE_HU = 180
 # Ribs and the ends of ribs: bone farther than this from the midline.
@@ -24,10 +24,11 @@ _SPINE_MM = 35.0
 _RIB_SIDE_MM = 16.0
 # The ball on the rib side, relative to the ball elsewhere; and the largest dent it may fill.
 _RIB_SIDE_FACTOR, _LARGEST_DENT_ML = 2.0, 20.0
+_LARGEST_MASS_ML = 150.0
 # Width over which the pleura is evened out at a dent.
 _EVEN_MM = 18.0
-# A nodule's last half millimetre is worth more than a thin film of chest wall: the surface lies this much further
-# out there (255 is one cell).
+# A nodule's last half millimetre is worth more than a thin film of chest wall: the surface lies this much
+# further out there (255 is one cell).
 _OUTWARD = 90
 HALF = 128
 
@@ -47,14 +48,16 @@ def close_lungs(
     Parameters
     ----------
     aerated : uint8 (k, j, i), 1 right, 2 left. coarse : HU. excluded : cells of airway and bowel.
-    middle : column of the spine, (k,). closing_mm : radius of the ball; under the ribs, where nodules dent the
-        lung and no vessels or aorta lie, it is twice that.
+    middle : column of the spine, (k,). closing_mm : radius of the ball; under the ribs, where nodules dent
+        the lung and no vessels or aorta lie, it is twice that.
 
     Returns
     -------
     dict of side (1, 2) to uint8 (k, j, i), 0 none to 255 all of the cell.
     """
-    share = np.clip(HALF + (threshold - coarse) * (HALF - 1) / _HALF_STEP_HU, 0, 255).astype(np.uint8)
+    lung_hu = float(np.median(coarse[aerated > 0]))
+    half_step = min(max(threshold - lung_hu, 120.0), _HALF_STEP_HU)
+    share = np.clip(HALF + (threshold - coarse) * (HALF - 1) / half_step, 0, 255).astype(np.uint8)
     margin = [int(_RIB_SIDE_FACTOR * closing_mm / step) + 3 for step in spacing_kji]
     filled = {}
     for n, side in enumerate((RIGHT, LEFT)):
@@ -73,7 +76,7 @@ def close_lungs(
         dents = _dents(base, wide, ribs, spacing_kji)
         base = np.where(dents, np.maximum(base, wide), base)
         base = np.where(dents, np.maximum(base, _straightened(base, spacing_kji)), base)
-        base[fill_holes(base >= HALF) & (base < HALF)] = 255
+        base[_enclosed(base >= HALF, spacing_kji) & (base < HALF)] = 255
         base[excluded[box] & (base >= HALF) & ~lung[box]] = HALF
         filled[side][box] = base
         job.report((2 * n + 2) / 4)
@@ -113,3 +116,26 @@ def _straightened(grey, spacing_kji) -> np.ndarray:
     # From the slope of the mean back to the slope of a border one cell wide.
     steeper = 1.1 * float(np.mean(size))
     return np.clip(HALF + _OUTWARD + (mean - HALF) * steeper, 0, 255).astype(np.uint8)
+
+
+def _enclosed(lung: np.ndarray, spacing_kji) -> np.ndarray:
+    """The lung with what it encloses: holes, and masses that it surrounds in axial slices.
+
+    A tumour that reaches the hilum is no hole in 3-D, but in most slices it lies within the lung. The dome of
+    the diaphragm does so too, and is told by what lies below: no lung.
+    """
+    holes = fill_holes(lung, axis=0) & ~lung
+    labels, count = ndimage.label(holes, CROSS)
+    if count == 0:
+        return fill_holes(lung)
+    # Cells through which a hole opens downwards into tissue, and whether there is lung again further down.
+    open_below = holes.copy()
+    open_below[1:] &= ~(holes | lung)[:-1]
+    lung_below = np.zeros_like(lung)
+    np.logical_or.accumulate(lung[:-1], axis=0, out=lung_below[1:])
+    opened = np.bincount(labels[open_below], minlength=count + 1)
+    again = np.bincount(labels[open_below & lung_below], minlength=count + 1)
+    ml = np.bincount(labels.ravel(), minlength=count + 1) * float(np.prod(spacing_kji)) / 1000
+    mass = (2 * again >= opened) & (ml <= _LARGEST_MASS_ML)
+    mass[0] = False
+    return fill_holes(lung | mass[labels])

@@ -1,8 +1,8 @@
 """Which air of the body is lung, and which lung it is: right or left. All on a coarse grid.
 
-Bowel is told from lung by what it holds: nearly pure gas, where a lung, even an emphysematous one, is streaked by
-vessels. Lungs that touch are cut along the darkest-to-brightest way: the pleura between them where it shows, the
-middle of the contact where it does not.
+Bowel is told from lung by what it holds: nearly pure gas, where a lung, even an emphysematous one, is
+streaked by vessels. Lungs that touch are cut along the darkest-to-brightest way: the pleura between them
+where it shows, the middle of the contact where it does not.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from scipy import ndimage
 
 from MedPrepCommonLib.job import Job
 
+from .bowelgas import cut_off_gas
 from .morphology import CROSS, bounding_box, dilate, erode
 
 RIGHT, LEFT = 1, 2
 _GAS_HU = -940
+# A lung always has vessels; a mattress or the core of a table has not.
+_FEATURELESS_HU = 20.0
 _BONE_HU = 180
 # A part of this size is a lung (or most of one) if it is not gas; smaller ones must lie beside such a part.
 _MAIN_ML = 30.0
@@ -41,7 +44,7 @@ _CORE_TRIALS = (
     (20.0, 1000.0),
 )
 # A part of which more than this lies beyond the midline may be both lungs in one.
-_BOTH_SIDES = 0.10
+_BOTH_SIDES = 0.06
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def find_lungs(
 
     Parameters
     ----------
-    air : bool (k, j, i), air inside the body without the airway. coarse : HU. middle : column of the spine, (k,).
+    air : bool (k, j, i), air inside the body without the airway. coarse : HU. middle : column of the spine,
+        (k,).
 
     Returns
     -------
@@ -95,17 +99,41 @@ def find_lungs(
     large = (parts.ml >= _MAIN_ML) | (slab & (area > 5 * _SLAB_AREA_MM2))
     pure = (parts.gas > 0.5) & ((parts.spread < 36.0) | ~large) | (parts.gas > 0.85) & (parts.spread < 60.0)
     # A slab of few slices holds little lung; its area tells then what the volume cannot.
-    main = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
-    main[0] = False
+    sized = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
+    sized[0] = False
+    main = sized & ~(large & (parts.spread < _FEATURELESS_HU))
+    if not main.any():
+        # A drawn lung has no vessels, and nothing here looks more like a lung.
+        main = sized
+    pure |= large & ~main
     if not main.any():
         main = _slivers(parts, coarse, spacing_kji)
     if not main.any():
         return np.zeros(air.shape, np.uint8), air.copy()
     chosen = main | _fragments(parts, pure, main, coarse, spacing_kji)
+    air = _without_bowel(parts, chosen, air, coarse, spacing_kji, job)
     job.report(0.4)
     sides = _sides(parts, chosen, coarse, middle, spacing_kji, job.part(0.4, 1.0))
-    rejected = (~chosen & (parts.ml >= 1.0))[parts.labels] & air
+    sides[~air] = 0
+    rejected = (~chosen & (parts.ml >= 1.0))[parts.labels] | ((parts.labels > 0) & ~air)
     return sides, rejected
+
+
+def _without_bowel(parts: _Parts, chosen, air, coarse, spacing_kji, job: Job) -> np.ndarray:
+    """The air without the bowel gas that clings to one of the chosen parts."""
+    kept = air
+    for number in np.flatnonzero(chosen & (parts.ml >= _MAIN_ML)):
+        part = parts.labels == number
+        box = bounding_box(part)
+
+        def separate(piece, seeds, hu):
+            return _onto_the_septum(piece, seeds, _grow_back(piece, seeds, job), hu, spacing_kji, job)
+
+        gas = cut_off_gas(part[box], coarse[box], spacing_kji, separate, job)
+        if gas.any():
+            kept = kept.copy() if kept is air else kept
+            kept[box] &= ~gas
+    return kept
 
 
 def _near_rib_share(parts: _Parts, coarse, spacing_kji) -> np.ndarray:
@@ -135,7 +163,7 @@ def _slivers(parts: _Parts, coarse, spacing_kji) -> np.ndarray:
 
 
 def _fragments(parts: _Parts, pure, main, coarse, spacing_kji) -> np.ndarray:
-    """Small aerated parts beside a lung and under the ribs: recesses cut off by the voxel size or by disease."""
+    """Small aerated parts beside a lung and under the ribs: recesses cut off by voxel size or disease."""
     maybe = ~pure & ~main & (parts.ml >= _FRAGMENT_ML) & (parts.gas < 0.3)
     maybe[0] = False
     if not maybe.any():
@@ -177,8 +205,8 @@ def split_lungs(
 ) -> np.ndarray:
     """Cut one part that may hold both lungs; uint8 (k, j, i) of 1 right, 2 left.
 
-    Eroded until what remains lies on one side each, the cores grow back, and where they meet the border is moved
-    onto the brightest sheet between them.
+    Eroded until what remains lies on one side each, the cores grow back, and where they meet the border is
+    moved onto the brightest sheet between them.
     """
     seeds = _cores(part, coarse, middle, spacing_kji, job)
     if seeds is None:
@@ -196,8 +224,8 @@ def split_lungs(
 def _cores(part, coarse, middle, spacing_kji, job: Job) -> np.ndarray | None:
     """Eroded parts on either side, as soon as none of them lies on both; None if it never comes to that.
 
-    The pleura between touching lungs is brighter than lung even where it is thinner than a cell, so darker and
-    darker thresholds are tried before the ball grows.
+    The pleura between touching lungs is brighter than lung even where it is thinner than a cell, so darker
+    and darker thresholds are tried before the ball grows.
     """
     whole = part.sum()
     lung_hu = float(np.median(coarse[part]))

@@ -1,11 +1,12 @@
 """Right lung, left lung and airway from Hounsfield units.
 
-The coarse grid decides what is lung; the voxels decide where it ends. Steps: air inside the body, trachea and
-bronchi, lungs among the remaining air, right from left, vessels and nodules closed in, and at last only the cells
-on the surface looked at voxel by voxel.
+The coarse grid decides what is lung; the voxels decide where it ends. Steps: air inside the body, trachea
+and bronchi, lungs among the remaining air, right from left, vessels and nodules closed in, and at last only
+the cells on the surface looked at voxel by voxel.
 
-The outline follows the classic threshold methods (Hu, Hoffman, Reinhardt, Automatic lung segmentation for accurate
-quantitation of volumetric X-ray CT images, IEEE TMI 20(6), 2001); what is done coarse to fine is ours.
+The outline follows the classic threshold methods (Hu, Hoffman, Reinhardt, Automatic lung segmentation for
+accurate quantitation of volumetric X-ray CT images, IEEE TMI 20(6), 2001); what is done coarse to fine is
+ours.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 
 from .airway import coarse_airway, find_trachea, fine_airway, midline
-from .bodyair import air_inside
+from .bodyair import air_inside, body_mask, body_scale
 from .coarsegrid import CoarseGrid
+from .fieldofview import Padding
 from .lungclosing import close_lungs
 from .lungparts import LEFT, RIGHT, find_lungs
 from .lungsurface import Surface
 from .morphology import dilate
+from .voxelcells import FlatVolume
 
 RIGHT_LUNG, LEFT_LUNG, AIRWAY = RIGHT, LEFT, 3
 _CELL_MM = 2.8
@@ -43,16 +46,19 @@ def segment_lungs(
 
     Parameters
     ----------
-    hu : (k, j, i) Hounsfield units, never a windowed image; k grows to the head, j to the back. Any layout in memory.
+    hu : (k, j, i) Hounsfield units, never a windowed image; k grows to the head, j to the back. Any layout
+        in memory.
     spacing_kji : mm. threshold : HU below which tissue counts as aerated.
-    closing_mm : radius of the ball that closes vessels and nodules on the pleura into the lung; larger keeps larger
-        nodules and takes more of the mediastinum along.
+    closing_mm : radius of the ball that closes vessels and nodules on the pleura into the lung; larger keeps
+        larger nodules and takes more of the mediastinum along. Smaller in a child, in proportion to the
+        body's width.
     right_is_low_i : i grows to the patient's left (else to the right).
     job : progress and cancel.
 
     Returns
     -------
-    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 0 elsewhere. Vessels and nodules count as lung.
+    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 0 elsewhere. Vessels and nodules count as
+        lung.
 
     Raises
     ------
@@ -65,20 +71,32 @@ def segment_lungs(
         )
         return flipped[:, :, ::-1]
     spacing_kji = tuple(float(step) for step in spacing_kji)
-    grid = CoarseGrid(hu.shape, spacing_kji, _CELL_MM)
-    coarse = grid.mean(hu, job.part(0.0, 0.15, _("Reading the volume")))
+    volume = FlatVolume(hu)
+    grid, coarse, padding = _look(
+        hu, volume, spacing_kji, _CELL_MM, job.part(0.0, 0.1, _("Reading the volume"))
+    )
+    job.check()
+    body = body_mask(coarse, padding.cells, grid.spacing_kji)
+    job.check()
+    scale = body_scale(body, padding.cells, grid.spacing_kji)
+    if scale < 1.0:
+        # A child's bronchi and diaphragm are too thin for cells that suit an adult.
+        grid, coarse, padding = _look(hu, volume, spacing_kji, _CELL_MM * scale, job.part(0.1, 0.15))
+        body = body_mask(coarse, padding.cells, grid.spacing_kji)
     job.report(0.15, _("Finding air inside the body"))
-    inside, body = air_inside(coarse, grid.spacing_kji, threshold)
+    inside = air_inside(coarse, padding.cells, body, grid.spacing_kji, threshold, scale, job)
+    job.check()
     middle = midline(coarse, body, grid.spacing_kji)
     job.report(0.3, _("Following the airway"))
-    trachea = find_trachea(coarse, inside, middle, grid.spacing_kji)
+    trachea = find_trachea(coarse, inside, middle, grid.spacing_kji, scale)
     airway = None
     remaining = inside
     if trachea is not None:
+        job.check()
         cells = coarse_airway(coarse, inside, trachea, grid.spacing_kji)
         lung_hu = float(np.median(coarse[inside]))
-        airway = fine_airway(hu, spacing_kji, cells, grid, lung_hu, job.part(0.3, 0.45))
-        # The wall and mixed cells around the lumen belong to the airway too, else they tie the lungs together.
+        airway = fine_airway(hu, spacing_kji, cells, trachea, grid, lung_hu, job.part(0.3, 0.45))
+        # The wall and the mixed cells around the lumen belong to it too, else they tie the lungs together.
         wall = dilate(cells, 1.01 * max(grid.spacing_kji[1:]), (1e6, *grid.spacing_kji[1:]))
         remaining = inside & ~wall
     job.report(0.45, _("Telling right from left"))
@@ -89,9 +107,23 @@ def segment_lungs(
             _("A chest CT in Hounsfield units shows lungs as large regions between -950 and -500 HU."),
             _("Check that the image is a CT of the chest and has not been windowed, clipped or normalized."),
         )
-    excluded = rejected if airway is None else rejected | wall
+    excluded = rejected | padding.cells if airway is None else rejected | padding.cells | wall
     filled = close_lungs(
-        aerated, coarse, excluded, middle, grid.spacing_kji, threshold, closing_mm, job.part(0.65, 0.8)
+        aerated,
+        coarse,
+        excluded,
+        middle,
+        grid.spacing_kji,
+        threshold,
+        closing_mm * scale,
+        job.part(0.65, 0.8),
     )
-    surface = Surface(grid, aerated, filled, rejected, airway)
-    return surface.draw(hu, threshold, job.part(0.8, 1.0, _("Drawing the surface")))
+    surface = Surface(grid, aerated, filled, rejected, airway, padding)
+    return surface.draw(volume, threshold, job.part(0.8, 1.0, _("Drawing the surface")))
+
+
+def _look(hu, volume: FlatVolume, spacing_kji, cell_mm: float, job: Job):
+    """The volume on a coarse grid: the grid, the mean HU of its cells, the padding."""
+    grid = CoarseGrid(hu.shape, spacing_kji, cell_mm)
+    coarse = grid.mean(hu, job)
+    return grid, coarse, Padding(volume, grid, coarse)

@@ -10,17 +10,20 @@ from MedPrepCommonLib.job import Job
 
 from .airway import FineAirway
 from .coarsegrid import CoarseGrid, thread_count
+from .fieldofview import Padding
 from .lungclosing import HALF
 from .lungparts import LEFT, RIGHT
 from .morphology import dilate, erode
-from .voxelcells import VoxelsOfCells, interpolation_weights, neighbours
+from .voxelcells import FlatVolume, interpolate, neighbour_index
 
 _AIRWAY = 3
+# Well within the lung every voxel counts, bright ones are small vessels.
+_WITHIN = 200
 # Dark voxels count as lung where the cells around are at least this much lung (of 255).
 _NEAR = 24
 _NEAR_ADDED = 0.05
 # Cells handled at a time: bounds the memory of the gathered voxels.
-_BATCH = 20_000
+_BATCH = 4_000
 
 
 class Surface:
@@ -30,11 +33,13 @@ class Surface:
     ----------
     grid : the coarse grid. aerated : uint8 (k, j, i), cells of lung air, 1 right, 2 left.
     filled : for each side how much of each cell is lung, 0 to 255. rejected : air that is not lung.
-    airway : lumen on its finer grid, or None.
+    airway : lumen on its finer grid, or None. padding : what lies outside the field of view.
     """
 
-    def __init__(self, grid: CoarseGrid, aerated, filled, rejected, airway: FineAirway | None) -> None:
-        self._grid, self._airway, self._rejected = grid, airway, rejected
+    def __init__(
+        self, grid: CoarseGrid, aerated, filled, rejected, airway: FineAirway | None, padding: Padding
+    ) -> None:
+        self._grid, self._airway, self._rejected, self._padding = grid, airway, rejected, padding
         self._filled = filled
         sides = np.where(filled[RIGHT] >= filled[LEFT], RIGHT, LEFT).astype(np.uint8)
         sides[np.maximum(filled[RIGHT], filled[LEFT]) < HALF] = 0
@@ -46,15 +51,15 @@ class Surface:
         self._shell = dilate(sides > 0, 1.8, (1.0, 1.0, 1.0)) & ~self._core
         self._added = (sides > 0) & (aerated == 0)
 
-    def draw(self, hu: np.ndarray, threshold: float, job: Job) -> np.ndarray:
+    def draw(self, hu: FlatVolume, threshold: float, job: Job) -> np.ndarray:
         """Labels of every voxel; uint8, laid out in memory as `hu` is."""
-        labels = np.zeros_like(hu, dtype=np.uint8, order="K", subok=False)
-        self._fill_core(labels, job.part(0.0, 0.3))
+        labels = hu.zeros(np.uint8)
+        self._fill_core(labels.volume, job.part(0.0, 0.3))
         self._draw_shell(hu, labels, threshold, job.part(0.3, 0.9))
         if self._airway is not None:
             self._airway.draw(hu, labels, threshold, _AIRWAY)
         job.report(1.0)
-        return labels
+        return labels.volume
 
     def _fill_core(self, labels: np.ndarray, job: Job) -> None:
         fk, fj, fi = self._grid.factors
@@ -79,30 +84,43 @@ class Surface:
         with ThreadPoolExecutor(thread_count()) as pool:
             list(pool.map(fill, planes))
 
-    def _draw_shell(self, hu, labels, threshold: float, job: Job) -> None:
-        weights = interpolation_weights(self._grid.factors)
+    def _draw_shell(self, hu: FlatVolume, labels: FlatVolume, threshold: float, job: Job) -> None:
+        factors = self._grid.factors
         cells = np.argwhere(self._shell)
         right, left = (np.pad(self._filled[side], 1, mode="edge") for side in (RIGHT, LEFT))
-        added = np.pad(self._added, 1, mode="edge")
-        rejected = np.pad(self._rejected, 1, mode="edge")
+        shape, either = right.shape, np.maximum(right, left).ravel()
+        right, left = right.ravel(), left.ravel()
+        rim = dilate(self._padding.cells, 1.8, (1.0, 1.0, 1.0))
+        added, rejected = (np.pad(mask, 1, mode="edge").ravel() for mask in (self._added, self._rejected))
 
         def batch(first: int) -> None:
             job.check()
             some = cells[first : first + _BATCH]
-            voxels = VoxelsOfCells(some, self._grid.factors, hu.shape)
-            fields = [neighbours(share, some) @ weights for share in (right, left)]
-            lung = fields[0] + fields[1]
-            air = voxels.read(hu) < threshold
-            inside = air & (lung > _NEAR)
-            has_added = neighbours(added, some)
-            rows = np.flatnonzero(has_added.any(axis=1))
+            index, in_volume = hu.voxels(some, factors)
+            around = neighbour_index(shape, some)
+            lung = interpolate(either[around], factors)
+            values = hu.flat[index]
+            inside = values < threshold
+            # Only beside the padding: elsewhere its value may be the air of a dark lung.
+            which = np.flatnonzero(rim[tuple(some.T)])
+            inside[:, which] &= ~self._padding.voxels(values[:, which])
+            inside &= lung > _NEAR
+            inside |= lung >= _WITHIN
+            near = added[around]
+            which = np.flatnonzero(near.any(axis=0))
             # Vessels and nodules closed in: their own smooth outline, wherever such cells are near.
-            inside[rows] |= (lung[rows] >= HALF) & (has_added[rows] @ weights > _NEAR_ADDED)
-            gas = neighbours(rejected, some)
-            rows = np.flatnonzero(gas.any(axis=1))
-            inside[rows] &= gas[rows] @ weights < 0.5
-            side = np.where(fields[0] >= fields[1], RIGHT, LEFT).astype(np.uint8)
-            voxels.write(labels, np.where(inside, side, 0).astype(np.uint8))
+            outline = lung[:, which] >= HALF
+            outline &= interpolate(near[:, which], factors) > _NEAR_ADDED
+            inside[:, which] |= outline
+            near = rejected[around]
+            which = np.flatnonzero(near.any(axis=0))
+            inside[:, which] &= interpolate(near[:, which], factors) < 0.5
+            values = inside.astype(np.uint8)
+            near = left[around]
+            which = np.flatnonzero(near.any(axis=0))
+            more_left = interpolate(near[:, which], factors) > interpolate(right[around[:, which]], factors)
+            values[:, which] *= np.where(more_left, LEFT, RIGHT).astype(np.uint8)
+            labels.write(index, in_volume, values)
 
         starts = range(0, len(cells), _BATCH)
         with ThreadPoolExecutor(thread_count()) as pool:

@@ -1,7 +1,7 @@
 """Binary morphology with balls measured in millimetres, on small grids whose spacing may differ per axis.
 
-Every operation is a handful of shifted ORs of whole arrays, which is faster than a general structuring element and
-exact for any spacing.
+Every operation is a handful of shifted ORs of whole arrays, which is faster than a general structuring
+element and exact for any spacing.
 """
 
 from __future__ import annotations
@@ -94,12 +94,19 @@ def connected_to(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     return wanted[labels]
 
 
-def fill_holes(mask: np.ndarray) -> np.ndarray:
-    """Fill what the mask encloses in 3-D; a cavity that reaches the image border is no hole."""
-    outside, _ = ndimage.label(~mask, CROSS)
-    border = np.zeros(int(outside.max()) + 1, bool)
-    for axis in range(3):
-        for end in (0, -1):
-            border[np.take(outside, end, axis=axis).ravel()] = True
+def fill_holes(mask: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Fill what the mask encloses, in 3-D or in every plane across one axis.
+
+    A cavity that reaches the image border is no hole.
+    """
+    structure = CROSS
+    if axis is not None:
+        structure = CROSS & np.moveaxis((np.arange(3) == 1)[:, None, None], 0, axis)
+    outside, count = ndimage.label(~mask, structure)
+    border = np.zeros(count + 1, bool)
+    for side in range(3):
+        if side != axis:
+            for end in (0, -1):
+                border[np.take(outside, end, axis=side).ravel()] = True
     border[0] = False
     return ~border[outside]

@@ -15,7 +15,7 @@ from MedPrepCommonLib import blocks
 from MedPrepCommonLib.errors import ParameterError
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
+from MedPrepCommonLib.operation import Help, Preset, Span, Unit, Words, operation
 from MedPrepCommonLib.parameters import nearest
 from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import Volume
@@ -29,8 +29,16 @@ DICOM = (
 _CLINICAL = "usual clinical setting"
 
 LEVEL_SPAN, WIDTH_SPAN = Span(-2000, 4000, 10, 1), Span(1, 8000, 10, 1)
-_Function = Literal["LINEAR", "LINEAR_EXACT"]
-_Output = Literal["uint8", "float"]
+_Function = Annotated[
+    Literal["LINEAR", "LINEAR_EXACT"],
+    Words(LINEAR=_("Linear (DICOM default)"), LINEAR_EXACT=_("Linear exact")),
+    Help(_("LINEAR is DICOM's default (its ramp is 1 HU narrower); LINEAR_EXACT spans the full width")),
+]
+_Output = Annotated[
+    Literal["uint8", "float"],
+    Words(uint8=_("Grey levels 0 to 255"), float=_("Numbers 0 to 1")),
+    Help(_("uint8: whole grey levels 0 to 255; float: 0 to 1 without loss of steps")),
+]
 
 WINDOWS = {
     "lung": Preset(_("Lung"), _CLINICAL, level=-600, width=1500),
@@ -81,13 +89,8 @@ class Window:
         Unit("HU"),
         Help(_("Full width of the window: narrow for contrast, wide for range")),
     ] = 1500.0
-    function: Annotated[
-        _Function,
-        Help(_("LINEAR is DICOM's default (its ramp is 1 HU narrower); LINEAR_EXACT spans the full width")),
-    ] = "LINEAR"
-    outputType: Annotated[
-        _Output, Help(_("uint8: whole grey levels 0 to 255; float: 0 to 1 without loss of steps"))
-    ] = "uint8"
+    function: _Function = "LINEAR"
+    outputType: _Output = "uint8"
 
     presets = WINDOWS
 
@@ -112,13 +115,8 @@ class MultiWindow:
         str,
         Help(_("1 to 4 windows, comma separated: preset names or LEVEL/WIDTH, as in lung, bone, 50/350")),
     ] = "lung, mediastinum, bone"
-    function: Annotated[
-        _Function,
-        Help(_("LINEAR is DICOM's default (its ramp is 1 HU narrower); LINEAR_EXACT spans the full width")),
-    ] = "LINEAR"
-    outputType: Annotated[
-        _Output, Help(_("uint8: whole grey levels 0 to 255; float: 0 to 1 without loss of steps"))
-    ] = "uint8"
+    function: _Function = "LINEAR"
+    outputType: _Output = "uint8"
 
     presets = {
         "chest": Preset(_("Lung, mediastinum, bone"), _CLINICAL, windows="lung, mediastinum, bone"),

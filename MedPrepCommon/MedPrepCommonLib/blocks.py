@@ -27,11 +27,15 @@ from .parallel import Crew, block_indices, memory_views, real_array
 
 
 class Mapped(NamedTuple):
-    """A mapped image, and how many voxels lay outside the input range (``None`` when not asked for)."""
+    """A mapped image, how many voxels lay outside the input range, and how many had one value counted apart.
+
+    What was not asked for is ``None``.
+    """
 
     array: np.ndarray
     below: int | None
     above: int | None
+    apart: int | None = None
 
 
 def linear_map(
@@ -129,6 +133,7 @@ def clip(
     high: float,
     *,
     count: bool = False,
+    apart: float | None = None,
     workers: int | None = None,
     job: Job | None = None,
 ) -> Mapped:
@@ -140,11 +145,12 @@ def clip(
     low, high : bounds; may be infinite, fractional, or outside the array's type. For an integer image the
         result is the limited value rounded half up: a lower bound of -1350.5 gives -1350.
     count : count the voxels below `low` and above `high` in the same pass.
+    apart : with `count`, a value (of padding) whose voxels are counted too; they stay below or above as well.
     workers : threads; the result does not depend on it.
 
     Returns
     -------
-    Mapped : (array, below, above).
+    Mapped : (array, below, above, apart).
     """
     array = real_array(array)
     low, high = _checked_bounds(low, high)
@@ -154,9 +160,8 @@ def clip(
             bounds = native.type(low), native.type(high)
     else:
         bounds = native.type(_half_up(low, native)), native.type(_half_up(high, native))
-    return _apply(
-        array, ClipPlan(bounds), native, _counter(native, low, high) if count else None, workers, job
-    )
+    counter = _counter(native, low, high) if count else None
+    return _apply(array, ClipPlan(bounds), native, counter, workers, job, apart)
 
 
 def _checked_bounds(low: float, high: float) -> tuple[float, float]:
@@ -210,12 +215,13 @@ def _apply(
     counter: Callable | None,
     workers: int | None,
     job: Job | None,
+    apart: float | None = None,
 ) -> Mapped:
     result = np.empty_like(array, dtype=dtype, order="K", subok=False)
     source, target = memory_views(array, result)
     pieces = block_indices(source.shape)
     size = max((source[piece].size for piece in pieces[:1]), default=0)
-    below, above = [0] * len(pieces), [0] * len(pieces)
+    below, above, equal = [0] * len(pieces), [0] * len(pieces), [0] * len(pieces)
     with Crew(workers if len(pieces) > 1 else 1) as crew:
         scratch: list[dict | None] = [None] * crew.size
 
@@ -227,7 +233,11 @@ def _apply(
             if counter is not None:
                 flags = scratch[worker]["flags"][: block.size].reshape(block.shape)
                 below[piece], above[piece] = counter(block, flags)
+                if apart is not None:
+                    equal[piece] = int(np.count_nonzero(np.equal(block, apart, out=flags)))
             plan.run(block, target[pieces[piece]], scratch[worker])
 
         crew.run(task, len(pieces), job)
-    return Mapped(result, sum(below), sum(above)) if counter is not None else Mapped(result, None, None)
+    if counter is None:
+        return Mapped(result, None, None)
+    return Mapped(result, sum(below), sum(above), None if apart is None else sum(equal))

@@ -1,9 +1,9 @@
 """Connected components of what lies above a threshold, where that is little of the image (metal, calcium).
 
 The image is read once, in blocks; a block whose maximum is not above the threshold is skipped. What is above
-it is kept as runs of voxels along i. Runs that touch are found by binary search and joined as a graph, so that
-the cost grows with the runs and not with the image. That also beats labelling every voxel of large smooth
-regions (both lungs: 10 times); only noise has so many runs that the whole image is labelled instead.
+it is kept as runs of voxels along i. Runs that touch are found by binary search and joined as a graph, so the
+cost grows with the runs and not with the image. That also beats labelling every voxel of large smooth regions
+(both lungs: 10 times); only noise has so many runs that the whole image is labelled instead.
 """
 
 from __future__ import annotations
@@ -291,7 +291,9 @@ def _graph_labels(runs: Runs, connectivity: int) -> np.ndarray:
         ones.append(np.repeat(np.arange(len(start)), touching))
         others.append(_expanded(first, touching))
     one, other = np.concatenate(ones), np.concatenate(others)
-    graph = sparse.csr_array((np.ones(len(one), np.int8), (one, other)), shape=(len(start), len(start)))
+    # The graph routines of older scipy take 32-bit indices only.
+    edges = one.astype(np.int32), other.astype(np.int32)
+    graph = sparse.csr_matrix((np.ones(len(one), np.int8), edges), shape=(len(start), len(start)))
     return csgraph.connected_components(graph, directed=False)[1]
 
 

@@ -191,7 +191,7 @@ def pick(series: Sequence[DicomSeries], wanted: int | str | None, folder: Path) 
     raise FileError(
         wrong,
         _("Expected the number, UID or description of one of them: {list}.").format(list=listing),
-        _("Name one with series=."),
+        _("Name one with series=, on the command line with --series."),
     )
 
 

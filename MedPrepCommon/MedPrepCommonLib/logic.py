@@ -3,12 +3,13 @@
 Every method takes a volume node and keyword parameters (or ``preset=``), leaves the input as it is, and
 returns the new node, or a named tuple of nodes when there are several (main result first)::
 
-    lungs, volumes = MedPrepCTLogic().segmentLungs(ctNode)
+    lungs = MedPrepCTLogic().segmentLungs(ctNode).lungs
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -66,7 +67,7 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
             return runner.run(recipe, volumes, job).result
 
         def write(result: Result) -> Any:
-            return self._place(result, node, recipe.title or recipe.name, None)
+            return self._place(result, node, recipe.name, None)
 
         return Task(recipe.title or recipe.name, compute, write)
 
@@ -112,7 +113,7 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
         nodes = sceneresults.placeResult(result, node, title, into=_destination(result, output))
         if len(nodes) == 1:
             return next(iter(nodes.values()))
-        return namedtuple("Nodes", nodes)(**nodes)
+        return _named(nodes)
 
 
 def consoleMethod(operationId: str) -> Callable[..., Any]:
@@ -162,6 +163,12 @@ def _help(spec: Operation) -> str:
     if spec.presets:
         lines += [f"preset : {' | '.join(spec.presets)}"]
     return "\n".join(lines)
+
+
+def _named(nodes: Mapping[str, Any]) -> Any:
+    """The nodes as a named tuple. What Python forbids in a name, as in that of a label map, becomes ``_``."""
+    fields = [re.sub(r"\W", "_", name) for name in nodes]
+    return namedtuple("Nodes", fields, rename=True)(*nodes.values())
 
 
 def _destination(result: Result, output: Any) -> Any:

@@ -10,7 +10,7 @@ from . import blocks, voxel_statistics
 from .errors import GeometryError, InputError, ParameterError
 from .i18n import _
 from .job import Job
-from .operation import Help, Preset, Span, operation
+from .operation import Help, Preset, Span, Words, operation
 from .result import Result
 from .volume import LabelVolume, Volume
 
@@ -30,6 +30,7 @@ class Normalize:
 
     method: Annotated[
         Literal["minmax", "zscore"],
+        Words(minmax=_("Between two bounds"), zscore=_("Mean 0, deviation 1 (z-score)")),
         Help(_("minmax: low..high becomes the chosen range; zscore: (value - mean) / standard deviation")),
     ] = "minmax"
     low: Annotated[
@@ -41,6 +42,7 @@ class Normalize:
     range: Annotated[Literal["[0, 1]", "[-1, 1]"], Help(_("minmax: range of the result"))] = "[0, 1]"
     statistics: Annotated[
         Literal["image", "given"],
+        Words(image=_("Of this image"), given=_("Given, of the training data")),
         Help(
             _("zscore: measure mean and deviation in this image (within the mask, if any), or use given ones")
         ),
@@ -55,7 +57,7 @@ class Normalize:
     presets = {
         "lungNodule": Preset(
             _("Lung nodule, -1200 to 600 HU to [0, 1]"),
-            "Setio et al. 2017 (LUNA16)",
+            "Liao et al. 2019, on LUNA16 and DSB 2017 scans",
             method="minmax",
             low=-1200,
             high=600,

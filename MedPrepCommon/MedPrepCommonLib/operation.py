@@ -30,10 +30,22 @@ from typing import Any
 from .errors import ParameterError
 from .i18n import _
 from .job import Job
-from .parameters import Help, Parameter, Preset, Span, Unit, nearest, parameters_of
+from .parameters import Help, Parameter, Preset, Span, Unit, Words, nearest, parameters_of
 from .volume import LabelVolume, Volume
 
-__all__ = ["Help", "Operation", "Preset", "Span", "Unit", "create", "find", "known", "operation", "settings"]
+__all__ = [
+    "Help",
+    "Operation",
+    "Preset",
+    "Span",
+    "Unit",
+    "Words",
+    "create",
+    "find",
+    "known",
+    "operation",
+    "settings",
+]
 
 # Keywords of every console method; an operation's parameter must not be called like one.
 RESERVED = ("preset", "output", "job")
@@ -99,6 +111,7 @@ class Operation:
 
 
 _registry: dict[str, Operation] = {}
+_looked_for: set[str] = set()
 
 
 def operation(
@@ -189,11 +202,15 @@ def _inputs_of(cls: type) -> tuple[InputSlot, ...]:
 def known() -> dict[str, Operation]:
     """Every operation of the installed MedPrep modules by id, sorted."""
     for package in PACKAGES:
+        # Once each: a panel asks at every tick of a slider, and a failed import is slow.
+        if package in _looked_for:
+            continue
         try:
             importlib.import_module(f"{package}.operations")
         except ModuleNotFoundError as error:
             if error.name not in (package, f"{package}.operations"):
                 raise
+        _looked_for.add(package)
     return dict(sorted(_registry.items()))
 
 

@@ -209,8 +209,9 @@ def _evidence(
     (draft / "pictures").mkdir()
     pictures = []
     for row, files in reportpictures.rows(inputs, images, labels, run.record["steps"], job):
-        for cell, png in zip(row["cells"], files, strict=True):
-            cell["file"] = f"pictures/{len(pictures) + 1}-{_slug(cell.pop('name'))}-{cell['plane']}.png"
+        for n, (cell, png) in enumerate(zip(row["cells"], files, strict=True), 1):
+            name = f"{len(pictures) + 1}{'abc'[n - 1]}-{_slug(cell.pop('name'))}-{cell['plane']}"
+            cell["file"] = f"pictures/{name}.png"
             (draft / cell["file"]).write_bytes(png)
         pictures.append(row)
     figures = [reportpictures.histogram(name, volume) for name, volume in images.items()]

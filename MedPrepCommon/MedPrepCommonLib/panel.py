@@ -16,13 +16,14 @@ import vtk
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from . import engine, recipe, scenevolumes
+from . import recipe
 from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
+from .panelsummary import InputSummary
 from .parameternode import inputMember, members, operationFrom, setParameters
 from .parameters import Parameter
-from .result import Result, worst
+from .result import Result
 from .task import BackgroundTask, Task
 
 # How often progress is shown and the end of a run noticed.
@@ -36,6 +37,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     logicClass: type
     #: Operations with a section in the .ui file, by id.
     operationIds: tuple[str, ...] = ()
+    #: Recipes that the panel offers, by name.
+    recipes: tuple[str, ...] = ()
     #: Operation whose verdict stands in the summary of the input, or "".
     checkId = ""
 
@@ -45,9 +48,9 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic: Any = None
         self.running: BackgroundTask | None = None
         self._button: Any = None
-        self._summary: BackgroundTask | None = None
-        self._summarised: tuple[str, int] | None = None
+        self._summary: Any = None
         self._parameterNode: Any = None
+        self._observedInput: Any = None
         self._guiTag: Any = None
 
     def setup(self) -> None:
@@ -61,6 +64,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.operations = {spec.name: spec for spec in map(find, self.operationIds)}
         for spec in self.operations.values():
             self._dress(spec)
+        self._summary = InputSummary(self.checkId, self._setSummary)
+        self._recipes = {name: recipe.load(name) for name in self.recipes}
         if self._hasRecipes():
             self.ui.recipe_apply.connect("clicked(bool)", lambda *_args: self.onRecipe())
         panel.setMRMLScene(slicer.mrmlScene)
@@ -69,7 +74,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self.poll)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneChanged)
         self._showProgress(None)
         self.initializeParameterNode()
 
@@ -91,7 +97,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._stopAll()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
+    def onSceneChanged(self, _caller: Any, _event: Any) -> None:
+        """The scene was closed or loaded; while it loads, the parameter node's references lead nowhere."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -106,18 +113,38 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
+            self._observeInput(None)
         self._parameterNode, self._guiTag = parameterNode, None
         if parameterNode is not None:
             self._guiTag = parameterNode.connectGui(self.ui)
+            self._sayChoices()
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
             self.onParametersModified()
 
+    def _observeInput(self, node: Any) -> None:
+        """Notice when the input volume gets its image: a reader adds the node first and fills it later."""
+        if node is self._observedInput:
+            return
+        events = (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent)
+        for event in events:
+            if self._observedInput is not None:
+                self.removeObserver(self._observedInput, event, self.onInputModified)
+            if node is not None:
+                self.addObserver(node, event, self.onInputModified)
+        self._observedInput = node
+
+    def onInputModified(self, *_args: Any) -> None:
+        """The input volume got an image or another one, or was edited in place."""
+        self.updateButtons()
+        self._summarise()
+
     def onParametersModified(self, *_args: Any) -> None:
         """Bring presets, buttons and the input's summary up to date."""
+        self._observeInput(self._parameterNode.inputVolume)
         for spec in self.operations.values():
             self._showPreset(spec)
         if self._hasRecipes():
-            self.ui.recipe_description.text = recipe.load(self._parameterNode.recipe).description
+            self.ui.recipe_description.text = self._recipe().description
         self.updateButtons()
         self._summarise()
 
@@ -151,6 +178,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if parameter.unit:
             widget.suffix = f" {parameter.unit}"
         if parameter.span is not None:
+            # The range first: ctkSliderWidget refuses a step that does not fit its range.
+            widget.minimum, widget.maximum = parameter.span.low, parameter.span.high
             if parameter.kind != "int":
                 widget.decimals = parameter.span.decimals
             if parameter.span.step is not None:
@@ -173,8 +202,22 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             op = create(spec.id, name)
             setParameters(self._parameterNode, spec, {p.name: getattr(op, p.name) for p in spec.parameters})
 
+    def _sayChoices(self) -> None:
+        """Words for a user in place of the choices that connectGui has just filled in."""
+        for spec in self.operations.values():
+            for parameter in spec.parameters:
+                for index, choice in enumerate(parameter.choices):
+                    combo = getattr(self.ui, f"{spec.name}_{parameter.name}")
+                    combo.setItemText(index, parameter.words.get(choice, choice))
+        if self._hasRecipes():
+            for index, loaded in enumerate(self._recipes.values()):
+                self.ui.recipe.setItemText(index, loaded.title)
+
     def _hasRecipes(self) -> bool:
-        return hasattr(self.ui, "recipe_apply")
+        return bool(self.recipes)
+
+    def _recipe(self) -> Any:
+        return self._recipes[self._parameterNode.recipe]
 
     # ---- what can be done now, and why not
 
@@ -218,7 +261,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self._parameterNode
         self._toggle(
             self.ui.recipe_apply,
-            lambda: self.logic.recipeTask(recipe.load(node.recipe), {"image": node.inputVolume}),
+            lambda: self.logic.recipeTask(self._recipe(), {"image": node.inputVolume}),
         )
 
     def _operationTask(self, spec: Operation) -> Task:
@@ -250,7 +293,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def poll(self) -> None:
         """Timer: hand over progress and results of the threads."""
-        waiting = [run for run in (self.running, self._summary) if run is not None and run.poll()]
+        waiting = [run for run in (self.running, self._summary.running) if run is not None and run.poll()]
         if not waiting:
             self._timer.stop()
 
@@ -282,7 +325,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         slicer.util.errorDisplay(str(error), windowTitle=_("MedPrep"))
 
     def _stopAll(self) -> None:
-        for run in (self.running, self._summary):
+        for run in (self.running, self._summary.running):
             if run is not None:
                 run.cancel()
                 run.wait(1.0)
@@ -291,49 +334,9 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # ---- showing
 
     def _summarise(self) -> None:
-        """One line on what the input is: size and spacing at once, range and verdict when computed."""
         node = self._parameterNode.inputVolume if self._parameterNode is not None else None
-        if node is None or node.GetImageData() is None:
-            self._summarised = None
-            self._setSummary(_("No volume chosen."))
-            return
-        key = (node.GetID(), node.GetImageData().GetMTime())
-        if key == self._summarised:
-            return
-        self._summarised = key
-        size = " x ".join(str(n) for n in node.GetImageData().GetDimensions())
-        spacing = " x ".join(f"{s:.3g}" for s in node.GetSpacing())
-        line = _("{size} voxels of {spacing} mm").format(size=size, spacing=spacing)
-        self._setSummary(line)
-        if not self.checkId:
-            return
-        try:
-            volume = scenevolumes.volumeFromNode(node)
-        except MedPrepError as error:
-            self._setSummary(f"{line}. {error}")
-            return
-        task = Task(
-            line, lambda job: engine.run(create(self.checkId), {"image": volume}, job), lambda result: result
-        )
-        if self._summary is not None:
-            self._summary.cancel()
-        self._summary = BackgroundTask(
-            task,
-            lambda _fraction, _message: None,
-            lambda result: self._showSummary(line, result),
-            lambda error: self._setSummary(f"{line}. {error}"),
-            lambda: None,
-        )
-        self._summary.start()
-        self._timer.start()
-
-    def _showSummary(self, line: str, result: Result) -> None:
-        worries = [c for c in result.checks if c.verdict != "pass"]
-        words = {"pass": _("plausible"), "warn": _("look at it"), "fail": _("not usable as it is")}
-        low, high = result.metrics.get("minimum"), result.metrics.get("maximum")
-        parts = [line, f"{low:g} to {high:g} HU" if low is not None else "", words[worst(result.checks)]]
-        text = ", ".join(part for part in parts if part) + "."
-        self._setSummary(" ".join([text, *(f"{c.name}: {c.value}. {c.advice}" for c in worries)]))
+        if self._summary.update(node):
+            self._timer.start()
 
     def _setSummary(self, text: str) -> None:
         self.ui.inputSummary.text = text

@@ -52,7 +52,8 @@ def parameterNodeClass(name: str, operationIds: Iterable[str], recipes: Iterable
         if spec.parameters:
             annotations[spec.name] = _pack(spec)
         for slot in spec.inputs[1:]:
-            annotations[inputMember(spec, slot)] = slicer.vtkMRMLSegmentationNode
+            kind = slicer.vtkMRMLSegmentationNode if slot.labels else slicer.vtkMRMLScalarVolumeNode
+            annotations[inputMember(spec, slot)] = kind
     return parameterNodeWrapper(
         type(name, (), {"__annotations__": annotations, "__module__": __name__, **defaults})
     )

@@ -41,6 +41,10 @@ class Help:
     text: str
 
 
+class Words(dict):
+    """What a user reads in place of each choice; recipes and scripts keep the choice itself."""
+
+
 class Preset(dict):
     """Named parameter values with a title and the source they come from."""
 
@@ -60,6 +64,7 @@ class Parameter:
     unit: str = ""
     help: str = ""
     choices: tuple[str, ...] = ()
+    words: Mapping[str, str] = dataclasses.field(default_factory=dict)
     length: int = 1
 
     @property
@@ -161,7 +166,11 @@ def _parameter(field: dataclasses.Field, hint: Any) -> Parameter:
     span, unit = found.get(Span), found.get(Unit, Unit("")).symbol
     common = {"name": field.name, "default": field.default, "unit": unit, "help": found[Help].text}
     if typing.get_origin(bare) is Literal:
-        return Parameter(kind="choice", choices=typing.get_args(bare), **common)
+        choices = typing.get_args(bare)
+        words = found.get(Words, {})
+        if not set(words) <= set(choices):
+            raise TypeError(f"{field.name}: words for what is no choice: {sorted(set(words) - set(choices))}")
+        return Parameter(kind="choice", choices=choices, words=words, **common)
     if typing.get_origin(bare) is tuple:
         return Parameter(kind="vector", length=len(typing.get_args(bare)), span=span, **common)
     if bare in (float, int) and span is None:

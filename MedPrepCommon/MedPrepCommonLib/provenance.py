@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 
 from .operation import settings
+from .parallel import Crew
 from .version import __version__
 from .volume import Volume
 
 # Packages whose version can change a result.
 _PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "opencv-python-headless")
+
+_PIECE = 1 << 23  # bytes
 
 
 @functools.lru_cache(maxsize=1)
@@ -34,15 +37,24 @@ def versions() -> dict[str, str]:
 
 
 def digest(volume: Volume) -> str:
-    """SHA-256 of a volume's type, shape, geometry and values."""
-    hasher = hashlib.sha256()
+    """SHA-256 of a volume's type, shape, geometry and values.
+
+    The values enter as SHA-256 of groups of slices of about 8 MiB, so that threads can share the work.
+    """
     little = volume.array.dtype.newbyteorder("<")
     header = [little.str, list(volume.array.shape)]
-    hasher.update(json.dumps(header).encode())
     # Adding 0.0 turns -0.0 into 0.0, which is the same place.
-    hasher.update((np.round(volume.ijkToRAS, 9) + 0.0).astype("<f8").tobytes())
-    hasher.update(np.ascontiguousarray(volume.array, little).view(np.uint8).data)
-    return f"sha256:{hasher.hexdigest()}"
+    place = (np.round(volume.ijkToRAS, 9) + 0.0).astype("<f8").tobytes()
+    thick = max(1, _PIECE // volume.array[0].nbytes)
+    found = [b""] * -(-len(volume.array) // thick)
+
+    def work(piece: int, worker: int) -> None:
+        slices = np.ascontiguousarray(volume.array[piece * thick : (piece + 1) * thick], little)
+        found[piece] = hashlib.sha256(slices.view(np.uint8).data).digest()
+
+    with Crew(None if len(found) > 1 else 1) as crew:
+        crew.run(work, len(found))
+    return f"sha256:{hashlib.sha256(b''.join([json.dumps(header).encode(), place, *found])).hexdigest()}"
 
 
 def step(op: Any, inputs: dict[str, str]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def outline(rgb: np.ndarray, labels: np.ndarray, colors: Mapping[int, tuple[floa
 def annotate(rgb: np.ndarray, cut: Cut) -> None:
     """Draw the four side letters and a 5 cm (1 cm in a small picture) scale bar into `rgb`."""
     rows, columns = rgb.shape[:2]
-    if min(rows, columns) < 3 * _LETTER:
+    if _too_small(cut):
         return
     half = _LETTER / 2
     left, right, top, bottom = cut.plane.letters
@@ -120,8 +120,15 @@ def annotate(rgb: np.ndarray, cut: Cut) -> None:
         _ink(rgb, [[(start, y), (end, y)], [(start, y - 5), (start, y)], [(end, y - 5), (end, y)]])
 
 
+def _too_small(cut: Cut) -> bool:
+    """Whether letters would hide the picture."""
+    return min(cut.size) < 3 * _LETTER
+
+
 def scale_bar(cut: Cut) -> float:
     """Length of the scale bar in mm: 50 or 10, or 0 where neither fits in the corner."""
+    if _too_small(cut):
+        return 0.0
     room = cut.size[1] / 2 - _LETTER - 2 * _MARGIN
     return next((length for length in (50.0, 10.0) if length / cut.pixel <= room), 0.0)
 

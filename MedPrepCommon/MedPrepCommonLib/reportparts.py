@@ -59,14 +59,19 @@ def verdict(quality: Mapping[str, Any]) -> str:
 def checks(quality: Mapping[str, Any]) -> str:
     """The table of checks, worst first, and the notes."""
     order = {"fail": 0, "warn": 1, "pass": 2}
+    advised = any(check["advice"] for check in quality["checks"])
     rows = []
     for check in sorted(quality["checks"], key=lambda c: order[c["verdict"]]):
         kind = check["verdict"]
         badge = f'<span class="badge {kind}">{_mark(kind)}{escape(words(kind))}</span>'
-        cells = (check["name"], check["value"], check["limit"], check["advice"])
+        cells = [check["name"], check["value"], check["limit"], *([check["advice"]] if advised else [])]
         rows.append(f"<tr><td>{badge}</td>{''.join(f'<td>{escape(str(c))}</td>' for c in cells)}</tr>")
-    heads = (_("Verdict"), _("Check"), _("Found"), _("Limit"), _("What to do"))
-    table = _table(heads, rows) if rows else f'<p class="muted">{escape(_("The recipe has no checks."))}</p>'
+    heads = [_("Verdict"), _("Check"), _("Found"), _("Limit"), *([_("What to do")] if advised else [])]
+    table = (
+        _table(heads, rows, style="checks")
+        if rows
+        else f'<p class="muted">{escape(_("The recipe has no checks."))}</p>'
+    )
     return table + "".join(f'<p class="muted">{escape(note)}</p>' for note in quality["notes"])
 
 
@@ -78,10 +83,11 @@ def pictures(rows: Sequence[Mapping[str, Any]], embedded: Callable[[str], str]) 
         for cell in row["cells"]:
             bar = _(", bar {n} cm").format(n=f"{cell['scaleBar'] / 10:g}") if cell["scaleBar"] else ""
             width, height = cell["size"]
+            image = f'src="{embedded(cell["file"])}" width="{width}" height="{height}"'
+            caption = f"{_plane(cell['plane'])}, {cell['position']}{bar}"
             cells.append(
-                f'<figure><img src="{embedded(cell["file"])}" width="{width}" height="{height}" '
-                f'alt="{escape(cell["alt"])}"><figcaption>{escape(_plane(cell["plane"]))}, '
-                f"{escape(cell['position'])}{escape(bar)}</figcaption></figure>"
+                f'<figure style="flex-grow:{width}"><img {image} alt="{escape(cell["alt"])}">'
+                f"<figcaption>{escape(caption)}</figcaption></figure>"
             )
         legend = "".join(
             f'<li><span class="chip" style="background:{escape(entry["color"])}"></span>'
@@ -105,8 +111,9 @@ def _plane(name: str) -> str:
 
 def tables(found: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]]) -> str:
     """Result tables; columns of numbers are set flush right."""
+    none = f'<p class="muted">{escape(_("none"))}</p>'
     return "".join(
-        f"<h3>{escape(title)}</h3>{_data_table(heads, rows[:_ROWS])}{_more(rows)}"
+        f"<h3>{escape(title)}</h3>{_data_table(heads, rows[:_ROWS]) if rows else none}{_more(rows)}"
         for title, heads, rows in found
         # The table of checks is there already, with marks.
         if heads and "verdict" not in heads
@@ -179,7 +186,11 @@ def steps(record: Mapping[str, Any]) -> str:
             f"{slot}: {', '.join(refs) if isinstance(refs, list) else refs}"
             for slot, refs in wired.get(step["id"], {}).items()
         )
-        params = "".join(_parameter(spec, name, value) for name, value in step["parameters"].items())
+        values = step["parameters"]
+        # In the order of the definition, where it is known; JSON sorted them.
+        names = [p.name for p in spec.parameters if p.name in values] if spec else []
+        names += [name for name in values if name not in names]
+        params = "".join(_parameter(spec, name, values[name]) for name in names)
         items.append(
             f'<li><b>{escape(title)}</b> <code class="muted">{escape(step["operation"])}'
             f"{escape(_id_note(step))}</code><br><span class='muted'>{escape(sources)}</span>"

@@ -15,7 +15,7 @@ import numpy as np
 from . import reportdrawing, reportslices
 from .i18n import _
 from .job import Job
-from .result import Curve, Figure, Result
+from .result import Curve, Figure
 from .volume import LabelVolume, Volume
 
 # What a CT is shown with when nothing says better: soft tissue, DICOM viewers' usual default.
@@ -32,23 +32,27 @@ _HUES_APART = 0.07
 
 
 def rows(
-    inputs: Mapping[str, Volume], result: Result, steps: list[dict[str, Any]], job: Job
+    inputs: Mapping[str, Volume],
+    images: Mapping[str, Volume],
+    labels: Mapping[str, LabelVolume],
+    steps: list[dict[str, Any]],
+    job: Job,
 ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     """Picture rows: what the report says about each (title, note, legend, cells) with one PNG per cell.
 
     Parameters
     ----------
     inputs : the recipe's inputs by name; the first image is the "before".
-    result : what the recipe made.
+    images, labels : what the recipe made, by name.
     steps : the record's steps: the first window or clip among them is how the input is shown.
     """
     frame = next((v for v in inputs.values() if not isinstance(v, LabelVolume)), None)
     if frame is None:
         return
     turn = reportslices.straightening(frame)
-    images = {name: _turned(volume, turn) for name, volume in result.images.items()}
-    labels = {name: _turned(volume, turn) for name, volume in result.labels.items()}
-    before = {name: _turned(volume, turn) for name, volume in inputs.items()}
+    before, images, labels = (
+        {name: _turned(volume, turn) for name, volume in group.items()} for group in (inputs, images, labels)
+    )
     frame = _turned(frame, turn)
     point = _point(frame, labels)
     window = display_of(frame, steps)

@@ -19,6 +19,8 @@ from .volume import LabelVolume, Volume
 PICTURE_SIZE = 512
 # Voxels looked at to find where things are; more would not move a slice by a millimetre.
 _SAMPLE = 400_000
+# Thinner than this share of its width, a volume is a slab: seen from the side it is a stripe.
+_SLAB = 0.2
 
 
 @dataclass(frozen=True)
@@ -79,21 +81,22 @@ def bounds(volume: Volume) -> np.ndarray:
 
 
 def useful_planes(volume: Volume) -> tuple[Plane, ...]:
-    """The planes in which the volume has an extent: all three, or only its own for a single slice."""
-    if min(volume.shape) > 1:
+    """The planes in which the volume has an extent: all three, or only its own for a slab or a slice."""
+    extents = [n * s for n, s in zip(volume.shape[::-1], volume.spacing, strict=True)]
+    thin = int(np.argmin(extents))
+    if extents[thin] >= _SLAB * sorted(extents)[1]:
         return PLANES
-    thin = int(np.argmin(volume.shape[::-1]))
-    across = int(np.abs(volume.ijkToRAS[:3, thin] / volume.spacing[thin]).argmax())
+    across = int(np.abs(volume.directions[:, thin]).argmax())
     return tuple(plane for plane in PLANES if plane.across == across)
 
 
 def straightening(frame: Volume) -> np.ndarray:
-    """(4, 4) RAS to RAS: turns an oblique single slice into the nearest anatomical plane, else the identity.
+    """(4, 4) RAS to RAS that turns an oblique slab or slice into the nearest anatomical plane.
 
     A plane through the patient would meet an oblique single slice only along a line.
     """
     turn = np.eye(4)
-    if min(frame.shape) == 1:
+    if len(useful_planes(frame)) == 1:
         directions = frame.directions
         nearest = np.zeros((3, 3))
         free = np.abs(directions)
@@ -141,18 +144,39 @@ def middle_of_image(image: Volume) -> np.ndarray:
 
 
 def cuts(frame: Volume, point: np.ndarray) -> tuple[Cut, ...]:
-    """The useful planes of `frame` through the RAS `point`, each covering the whole of `frame`."""
+    """The useful planes of `frame` through the RAS `point`, each covering the whole of `frame`.
+
+    A slab of several slices is shown at three places of its only plane.
+    """
     low, high = bounds(frame)
+    planes = useful_planes(frame)
+    points = [np.clip(point, low, high)] * len(planes)
+    if len(planes) == 1 and min(frame.shape) > 2:
+        planes = planes * 3
+        points = _through_slab(points[0], low, high, planes[0].across)
     pixel = float(max(high - low)) / PICTURE_SIZE
     found = []
-    for plane in useful_planes(frame):
+    for plane, through in zip(planes, points, strict=True):
         right, down = np.array(plane.right), np.array(plane.down)
         lengths = np.abs(right) @ (high - low), np.abs(down) @ (high - low)
         columns, rows = (max(1, round(float(length) / pixel)) for length in lengths)
         # Screen axes run along -R, -A or -S: the top left corner lies at the highest coordinates.
-        corner = np.where(right + down != 0, high - pixel / 2, np.clip(point, low, high))
+        corner = np.where(right + down != 0, high - pixel / 2, through)
         found.append(Cut(plane, corner, pixel, (rows, columns)))
     return tuple(found)
+
+
+def _through_slab(point: np.ndarray, low: np.ndarray, high: np.ndarray, axis: int) -> list[np.ndarray]:
+    """`point` and two more places near the other parts of the slab along `axis`, from high to low."""
+    thickness = high[axis] - low[axis]
+    thirds = low[axis] + thickness * np.array([1 / 6, 1 / 2, 5 / 6])
+    thirds[np.abs(thirds - point[axis]).argmin()] = point[axis]
+    found = []
+    for position in thirds[::-1]:
+        place = point.copy()
+        place[axis] = position
+        found.append(place)
+    return found
 
 
 def sample(volume: Volume, cut: Cut) -> np.ndarray:

@@ -35,7 +35,7 @@ h3 { margin: 22px 0 6px; font-size: 15px; }
 p { margin: 0 0 10px; }
 code, .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.88em; }
 .muted { color: var(--muted); }
-.lead { max-width: 62ch; margin: 0; color: var(--muted); }
+.lead { max-width: 62ch; text-wrap: pretty; margin: 0; color: var(--muted); }
 section {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 20px 22px;
   margin: 20px 0;
@@ -67,6 +67,8 @@ table { border-collapse: collapse; width: 100%; font-size: 14px; }
 table.data { width: auto; min-width: 45%; }
 table.data td, table.data th { padding-right: 26px; }
 td.size { white-space: nowrap; }
+table.checks th:nth-child(2) { width: 17%; } table.checks th:nth-child(3) { width: 22%; }
+table.checks th:nth-child(4) { width: 19%; }
 caption { text-align: left; font-weight: 600; padding: 4px 0 6px; }
 th, td {
   text-align: left; vertical-align: top; padding: 6px 14px 6px 0;
@@ -77,11 +79,10 @@ tbody tr:last-child td { border-bottom: 0; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 td.n + td:not(.n), th.n + th:not(.n) { padding-left: 10px; }
 td.digest { overflow-wrap: anywhere; min-width: 14em; }
-.planes {
-  display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 12px; align-items: start;
-}
-.planes.one { grid-template-columns: minmax(0, 540px); }
-figure { margin: 0; min-width: 0; }
+/* Figures grow by their width, so that a millimetre is as long in all pictures of a row. */
+.planes { display: flex; gap: 12px; align-items: flex-start; }
+.planes.one { max-width: 540px; }
+figure { margin: 0; min-width: 0; flex: 1 1 0; }
 figure img { display: block; width: 100%; height: auto; background: #000; border-radius: 6px; }
 figcaption { font-size: 13px; color: var(--muted); margin-top: 4px; }
 .views { margin: 0 0 26px; }
@@ -136,7 +137,8 @@ footer { color: var(--muted); font-size: 13px; padding: 4px 0 36px; }
 @media (max-width: 720px) {
   main, header > div { padding: 0 14px; }
   section { padding: 16px 14px; }
-  .planes { grid-template-columns: minmax(0, 1fr); }
+  .planes { flex-direction: column; align-items: stretch; }
+  .scroll table { min-width: 600px; }
   .charts { grid-template-columns: minmax(0, 1fr); }
 }
 @media print {
@@ -155,7 +157,7 @@ footer { color: var(--muted); font-size: 13px; padding: 4px 0 36px; }
   .verdict, .badge { border: 1px solid currentColor; }
   .views, figure, .charts > div, tr, ol.steps > li { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
-  .planes { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+  .planes { flex-direction: row; }
   .scroll { overflow: visible; }
   img, .chip { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

@@ -11,7 +11,7 @@ import numpy as np
 from .errors import GeometryError, ParameterError
 from .i18n import _
 from .job import Job
-from .operation import Help, Preset, Span, Unit, operation
+from .operation import Help, Preset, Span, Unit, Words, operation
 from .resampling import ORDERS, antialias_sigma, output_grid, resample_grid
 from .result import Result
 from .volume import LabelVolume, Volume
@@ -69,6 +69,12 @@ class Resample:
     ] = (1.0, 1.0, 1.0)
     method: Annotated[
         Literal["cubic", "linear", "quintic", "nearest"],
+        Words(
+            cubic=_("Cubic B-spline"),
+            linear=_("Linear"),
+            quintic=_("Quintic B-spline"),
+            nearest=_("Nearest neighbour"),
+        ),
         Help(_("cubic B-spline keeps nodules sharp; linear cannot overshoot; quintic is sharper still")),
     ] = "cubic"
     antialias: Annotated[
@@ -79,7 +85,9 @@ class Resample:
     ] = True
 
     presets = {
-        "isotropic": Preset(_("1 mm isotropic"), "Setio et al. 2017 (LUNA16)", spacing=(1.0, 1.0, 1.0)),
+        "isotropic": Preset(
+            _("1 mm isotropic"), "Liao et al. 2019, on LUNA16 and DSB 2017 scans", spacing=(1.0, 1.0, 1.0)
+        ),
         "fast": Preset(_("2 mm isotropic, linear"), "", spacing=(2.0, 2.0, 2.0), method="linear"),
     }
 

@@ -2,7 +2,8 @@
 
 Each axis is one banded matrix (see :mod:`resampling_kernels`). The volume is streamed along k: the slices
 that a few output slices need are resampled in plane into a ring of slices, then weighted along k. The result
-is the same bytes for any number of threads. Only numpy and scipy are used; OpenCV would not make it faster.
+is the same bytes for any number of threads. Only numpy and scipy are used: OpenCV's resize cannot place its
+samples freely, and its warps are no faster.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from .resampling_kernels import AxisOperator, axis_operator
 from .resampling_products import Finish, PairResampler, PlaneResampler, StackResampler
 
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3, "quintic": 5}
+
+# Samples that a thread resamples before it looks whether to stop: some tenths of a second.
+LONGEST_RUN = 1 << 24
 
 
 def output_grid(
@@ -104,20 +108,39 @@ def resample_grid(
     starts, steps, shape, sigma = _checked(array, starts, steps, shape, order, sigma)
     dtype = np.dtype(out_dtype) if out_dtype is not None else array.dtype.newbyteorder("=")
     limits = _checked_limits(limits, dtype)
-    output = np.empty((*shape, *array.shape[3:]), dtype)
+    # Bands advance evenly only within the image. Samples further out repeat the nearest one that is not.
+    spans = [_span(array.shape[a], starts[a], steps[a], shape[a]) for a in range(3)]
+    starts_inside = [
+        start + step * span.start for start, step, span in zip(starts, steps, spans, strict=True)
+    ]
+    output = np.empty((*map(len, spans), *array.shape[3:]), dtype)
     components = [...] if array.ndim == 3 else [(..., c) for c in range(array.shape[3])]
     with Crew(workers) as crew:
         for number, component in enumerate(components):
-            part = None if job is None else job.part(number / len(components), (number + 1) / len(components))
+            part = (job or Job.quiet()).part(number / len(components), (number + 1) / len(components))
+            given, wanted = array[component], output[component]
             if order == 0:
-                _nearest(array[component], starts, steps, output[component], limits, crew, part)
+                _nearest(given, starts_inside, steps, wanted, limits, crew, part)
             else:
-                _weighted(
-                    array[component], starts, steps, output[component], order, sigma, limits, crew, part
-                )
+                _weighted(given, starts_inside, steps, wanted, order, sigma, limits, crew, part)
+    for axis, span in enumerate(spans):
+        if len(span) < shape[axis]:
+            repeated = np.clip(np.arange(shape[axis]) - span.start, 0, len(span) - 1)
+            output = output.take(repeated, axis=axis)
     if outside is not None:
         _fill_outside(output, array.shape, starts, steps, outside)
     return output
+
+
+def _span(size: int, start: float, step: float, count: int) -> range:
+    """The output samples inside the image, and the next one on either side, which has the edge's value."""
+    positions = start + step * np.arange(count)
+    outside = np.maximum(-0.5 - positions, positions - (size - 0.5))
+    inside = np.flatnonzero(outside <= 0)
+    if len(inside) == 0:
+        nearest = int(outside.argmin())
+        return range(nearest, nearest + 1)
+    return range(max(0, int(inside[0]) - 1), min(count, int(inside[-1]) + 2))
 
 
 def _checked(
@@ -190,7 +213,7 @@ def _weighted(
     sigma: Sequence[float],
     limits: tuple[float, float] | None,
     crew: Crew,
-    job: Job | None,
+    job: Job,
 ) -> None:
     single = all(t in (np.float32, np.float16) or t.itemsize <= 2 for t in (array.dtype, output.dtype))
     work = np.dtype(np.float32 if single else np.float64)
@@ -220,17 +243,15 @@ def _weighted(
         _by_bands(array, flat, along_k, plane, stack, crew, job)
 
 
-def _by_pairs(
-    array: np.ndarray, output: np.ndarray, pairs: PairResampler, crew: Crew, job: Job | None
-) -> None:
+def _by_pairs(array: np.ndarray, output: np.ndarray, pairs: PairResampler, crew: Crew, job: Job) -> None:
     """Linear along k: each thread takes runs of output slices, long enough that few slices are done twice."""
-    length = min(48, max(8, len(output) // (4 * crew.size)))
+    length = max(1, min(48, max(8, len(output) // (4 * crew.size)), LONGEST_RUN // output.shape[1]))
     starts = range(0, len(output), length)
 
     def run(piece: int, worker: int) -> None:
         for index in range(starts[piece], min(starts[piece] + length, len(output))):
             pairs.run(array, index, output[index], worker)
-            if worker == 0 and job is not None:
+            if worker == 0:
                 job.check()
 
     crew.run(run, len(starts), job)
@@ -243,7 +264,7 @@ def _by_bands(
     plane: PlaneResampler,
     stack: StackResampler,
     crew: Crew,
-    job: Job | None,
+    job: Job,
 ) -> None:
     """Splines along k: all threads first resample the slices that a band lacks, then weight them together."""
     held = range(0)
@@ -260,10 +281,9 @@ def _by_bands(
         def weight_slices(piece: int, worker: int, weights=weights, target=target) -> None:
             stack.run(weights, piece, target, worker)
 
-        crew.run(resample_slice, len(new))
-        crew.run(weight_slices, stack.pieces)
-        if job is not None:
-            job.report((band + 1) / len(along_k.weights))
+        done, total = 2 * band, 2 * len(along_k.weights)
+        crew.run(resample_slice, len(new), job.part(done / total, (done + 1) / total))
+        crew.run(weight_slices, stack.pieces, job.part((done + 1) / total, (done + 2) / total))
 
 
 # ---- nearest
@@ -284,7 +304,7 @@ def _nearest(
     output: np.ndarray,
     limits: tuple[float, float] | None,
     crew: Crew,
-    job: Job | None,
+    job: Job,
 ) -> None:
     in_k, in_j, in_i = (
         nearest_indices(array.shape[a], starts[a], steps[a], output.shape[a]) for a in range(3)

@@ -206,4 +206,6 @@ def _prefiltered(window: np.ndarray, first: int, size: int, order: int) -> np.nd
         inside = (coefficient >= first) & (coefficient < first + count)
         sample, coefficient = sample[inside] - first, coefficient[inside] - first
         np.add.at(stored, (half + coefficient - sample, sample), value)
+    if count == 1:  # older scipy takes any such matrix for a tridiagonal one
+        return window / stored[half]
     return solve_banded((half, half), stored, window)

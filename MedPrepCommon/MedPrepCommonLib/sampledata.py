@@ -38,5 +38,13 @@ def _register() -> None:
         uris=[],
         fileNames=[],
         nodeNames=[],
-        customDownloader=lambda _source: loadChestPhantom(),
+        customDownloader=_download,
     )
+
+
+def _download(_source: Any) -> Any:
+    with slicer.util.WaitCursor():
+        node = loadChestPhantom()
+    # Slicer shows what it downloads by itself, but not what a function of ours made.
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    return node

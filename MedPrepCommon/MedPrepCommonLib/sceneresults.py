@@ -51,12 +51,14 @@ def placeResult(result: Result, inputNode: Any, operationTitle: str, into: Any =
 
 @contextmanager
 def sceneTransaction() -> Iterator[None]:
-    """One scene update for all that happens inside; after an exception, nodes added inside are removed."""
+    """After an exception inside, the nodes that were added inside are removed.
+
+    No batch-process state: in one, Slicer gives new nodes no subject hierarchy item, and segments need it.
+    """
     scene = slicer.mrmlScene
     # The subject hierarchy node is made on first use; it is the scene's, not the result's.
     slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     before = {node.GetID() for node in _nodes()}
-    scene.StartState(scene.BatchProcessState)
     try:
         yield
     except BaseException:
@@ -65,8 +67,6 @@ def sceneTransaction() -> Iterator[None]:
             if scene.IsNodePresent(node):
                 scene.RemoveNode(node)
         raise
-    finally:
-        scene.EndState(scene.BatchProcessState)
 
 
 def placeBeside(node: Any, inputNode: Any) -> None:

@@ -291,6 +291,15 @@ def _array(node: Any) -> np.ndarray:
             _("Load it again, or choose another volume."),
         )
     shape = tuple(reversed(image.GetDimensions()))
+    if scalars.GetNumberOfTuples() != np.prod(shape):
+        # Seen from an observer while slicer.util.updateVolumeFromArray changes the size.
+        raise InputError(
+            _("Volume {name!r} has {n} voxels for a grid of {shape}.").format(
+                name=name, n=scalars.GetNumberOfTuples(), shape=" x ".join(map(str, shape[::-1]))
+            ),
+            _("Expected one value for each voxel of the grid."),
+            _("Load it again, or choose another volume."),
+        )
     components = scalars.GetNumberOfComponents()
     array = numpy_support.vtk_to_numpy(scalars)
     return array.reshape(shape if components == 1 else (*shape, components))

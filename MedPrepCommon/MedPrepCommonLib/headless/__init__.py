@@ -4,7 +4,7 @@
     headless.start()
     from MedPrepCT import MedPrepCTLogic
     ct = headless.loadVolume("ct.nii.gz")
-    lungs = MedPrepCTLogic().segmentLungs(ct)
+    lungs = MedPrepCTLogic().segmentLungs(ct).lungs
     headless.saveScene("case.mrb")
 
 ``slicer.mrmlScene``, the few parts of ``slicer.app`` and ``slicer.modules`` that our modules use, and

@@ -1,0 +1,78 @@
+"""One line in the panel on what the input volume is: its grid at once, its values when a check has run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import engine, scenevolumes
+from .errors import MedPrepError
+from .i18n import _
+from .operation import create
+from .result import Result, worst
+from .task import BackgroundTask, Task
+
+
+class InputSummary:
+    """Keeps the line true; a check of the whole volume runs in the background.
+
+    Parameters
+    ----------
+    checkId : the operation whose verdict stands in the line, or "" for none.
+    show : called with the text.
+    """
+
+    def __init__(self, checkId: str, show: Callable[[str], None]) -> None:
+        self.checkId, self.show = checkId, show
+        #: The check under way, to be polled and stopped by the owner.
+        self.running: BackgroundTask | None = None
+        self._seen: tuple[str, int, int] | None = None
+
+    def update(self, node: Any) -> bool:
+        """Describe `node` unless it is as it was; True when a check was started."""
+        if node is None or node.GetImageData() is None:
+            self._seen = None
+            self.show(_("No volume chosen."))
+            return False
+        scalars = node.GetImageData().GetPointData().GetScalars()
+        seen = (node.GetID(), node.GetImageData().GetMTime(), scalars.GetMTime() if scalars else 0)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        size = " x ".join(str(n) for n in node.GetImageData().GetDimensions())
+        spacing = " x ".join(f"{s:.3g}" for s in node.GetSpacing())
+        line = _("{size} voxels of {spacing} mm").format(size=size, spacing=spacing)
+        self.show(line)
+        if not self.checkId:
+            return False
+        try:
+            volume = scenevolumes.volumeFromNode(node)
+        except MedPrepError as error:
+            self.show(f"{line}. {error}")
+            return False
+        self._start(line, volume)
+        return True
+
+    def _start(self, line: str, volume: Any) -> None:
+        def check(job: Any) -> Result:
+            return engine.run(create(self.checkId), {"image": volume}, job)
+
+        if self.running is not None:
+            self.running.cancel()
+        self.running = BackgroundTask(
+            Task(line, check, lambda result: result),
+            progress=lambda _fraction, _message: None,
+            done=lambda result: self.show(_sentence(line, result)),
+            failed=lambda error: self.show(f"{line}. {error}"),
+            stopped=lambda: None,
+        )
+        self.running.start()
+
+
+def _sentence(line: str, result: Result) -> str:
+    worries = [c for c in result.checks if c.verdict != "pass"]
+    words = {"pass": _("plausible"), "warn": _("look at it"), "fail": _("not usable as it is")}
+    low, high = result.metrics.get("minimum"), result.metrics.get("maximum")
+    parts = [line, f"{low:g} to {high:g} HU" if low is not None else "", words[worst(result.checks)]]
+    text = ", ".join(part for part in parts if part) + "."
+    return " ".join([text, *(f"{c.name}: {c.value.rstrip('.')}. {c.advice}" for c in worries)])

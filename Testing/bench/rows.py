@@ -1,0 +1,12 @@
+"""All rows of the benchmark, in the order of the table."""
+
+from __future__ import annotations
+
+from . import ct_contrast, ct_lungs, ct_metal, ct_pipeline, ct_pointwise, ct_resample
+from .harness import Row
+
+ROWS: dict[str, Row] = {
+    row.name: row
+    for module in (ct_pointwise, ct_metal, ct_resample, ct_lungs, ct_contrast, ct_pipeline)
+    for row in module.ROWS
+}

@@ -1,0 +1,97 @@
+"""Takes the pictures of Screenshots/: the panel in a real Slicer, a report in a browser, both of the phantom.
+
+1. Slicer --no-splash --python-script Tools/screenshots.py --additional-module-paths MedPrepCommon MedPrepCT
+2. python3 run.py demo
+   chromium --headless --hide-scrollbars --window-size=1000,1100 --screenshot=Screenshots/report.png \
+       medprep-demo/report.html
+3. python3 run.py python Tools/screenshots.py       makes the files small: at most 256 colours
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent.parent / "Screenshots"
+WINDOW = (1280, 800)
+OPENED = ("lungs", "window", "resample")
+
+
+def settle(seconds: float = 0.5) -> None:
+    """Let the window draw itself and the timers run."""
+    import slicer
+
+    end = time.time() + seconds
+    while time.time() < end:
+        slicer.app.processEvents()
+        time.sleep(0.01)
+
+
+def save(widget, name: str) -> None:
+    """A widget as a PNG file."""
+    settle()
+    path = FOLDER / f"{name}.png"
+    if not widget.grab().save(str(path)):
+        raise OSError(f"cannot write {path}")
+
+
+def run(panel, button) -> None:
+    """Press a button and wait until what it started has ended."""
+    button.click()
+    while panel.running is not None:
+        settle(0.05)
+    settle()
+
+
+def take() -> None:
+    """In Slicer: load the phantom as a user does, run ct-lung, show the lungs in 3D, open some sections."""
+    import slicer
+    from slicer.util import findChildren
+
+    window = slicer.util.mainWindow()
+    window.resize(*WINDOW)
+    findChildren(window, name="DataProbeCollapsibleWidget")[0].collapsed = True
+    slicer.util.selectModule("SampleData")
+    settle()
+    samples = slicer.modules.sampledata.widgetRepresentation()
+    findChildren(samples, className="QToolButton", text="MedPrepChestPhantom")[0].click()
+    slicer.util.selectModule("MedPrepCT")
+    panel = slicer.modules.MedPrepCTWidget
+    settle(3)
+
+    run(panel, panel.ui.recipe_apply)
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    lungs = next(node for node in nodes if node.GetSegmentation().GetNumberOfSegments() == 3)
+    lungs.CreateClosedSurfaceRepresentation()
+    view = slicer.app.layoutManager().threeDWidget(0).threeDView()
+    view.resetFocalPoint()
+    view.zoomOut()
+    view.zoomOut()
+    slicer.util.resetSliceViews()
+    save(window, "MedPrepCT")
+
+    for name in OPENED:
+        getattr(panel.ui, f"{name}_section").collapsed = False
+    run(panel, panel.ui.lungs_apply)
+    whole = slicer.modules.medprepct.widgetRepresentation()
+    whole.resize(430, whole.sizeHint.height())
+    save(whole, "panel")
+
+
+def reduce() -> None:
+    """Outside Slicer: at most 256 colours, without dithering."""
+    from PIL import Image
+
+    for path in sorted(FOLDER.glob("*.png")):
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
+        print(f"{path.name}: {small.width} x {small.height}, {path.stat().st_size // 1000} kB")
+
+
+if "slicer" in sys.modules:
+    take()
+    sys.modules["slicer"].util.exit()
+elif __name__ == "__main__":
+    reduce()
