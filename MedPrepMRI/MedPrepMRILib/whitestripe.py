@@ -249,7 +249,7 @@ def _peak(levels: np.ndarray, density: np.ndarray, sequence: str) -> float:
 def _maxima(density: np.ndarray) -> np.ndarray:
     """Indices of the maxima between the ends that are high enough and rise enough above their valleys.
 
-    A pile of voxels at an end (a constant background inside the mask, values that were cut off) is no maximum.
+    A pile of voxels at an end (constant background inside the mask, values that were cut off) is none.
     """
     steps = np.diff(density)
     moving = np.flatnonzero(steps)

@@ -10,7 +10,7 @@ from MedPrepCommonLib import blocks
 from MedPrepCommonLib.errors import GeometryError, InputError
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import Help, Preset, Span, operation
+from MedPrepCommonLib.operation import Help, Preset, Span, Words, operation
 from MedPrepCommonLib.result import Check, Curve, Figure, Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 
@@ -100,6 +100,9 @@ class WhiteStripe:
     ] = 0.05
     scaling: Annotated[
         Literal["zscore", "[0, 1]"],
+        Words(
+            {"zscore": _("Mean 0, deviation 1 of the stripe"), "[0, 1]": _("Bounds of the stripe to 0 and 1")}
+        ),
         Help(_("zscore: the stripe has mean 0 and standard deviation 1; [0, 1]: its bounds become 0 and 1")),
     ] = "zscore"
 
