@@ -95,8 +95,8 @@ def divide(
                 after = corrected[k][inside].astype(np.float64) - shift
                 gain = field[k][inside].astype(np.float64)
                 sums[k] = (
-                    before.sum(), before @ before, after.sum(), after @ after, before @ after,
-                    gain.sum(), gain @ gain,
+                    before.sum(), _dot(before, before), after.sum(), _dot(after, after), _dot(before, after),
+                    gain.sum(), _dot(gain, gain),
                 )  # fmt: skip
                 extremes[k] = gain.min(), gain.max()
 
@@ -127,6 +127,11 @@ def measure(image: np.ndarray, corrected: np.ndarray, field: np.ndarray, mask: n
         product / (deviations[0] * deviations[1]) if min(deviations) > 0 else 1.0,
         (float(gain.min()), float(gain.max()), float(gain.mean()), float(gain.std())),
     )
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Sum of products; not by the linear algebra library, whose own threads would contend with ours."""
+    return float(np.einsum("i,i->", a, b))
 
 
 def _measures(total: np.ndarray, extremes: np.ndarray, n: int, shift: float) -> tuple[Measures, float]:

@@ -12,10 +12,10 @@ logarithm of 0, as if their intensity were 1, which pulls its histogram: take th
 
 Where the lattices lie at full resolution follows ITK and ANTs: they span the image from the centre of its
 first voxel to that of its last, while they were fitted to samples that span up to half a stride less at
-either end. The field is thus stretched by up to half a stride (2 mm on a 4 mm grid) at the border of the image
-and by nothing in its middle. Measured on phantoms with known fields of 20, 40 and 80 %, evaluating at the
-exact sample positions instead changed the residual by -0.04 to +0.03 points (CV) and white matter's CV by up
-to 0.07 points either way: no gain, so the results that everybody else gets are kept.
+either end. The field is thus stretched by up to half a stride (2 mm on a 4 mm grid) at the border of the
+image and by nothing in its middle. Measured on phantoms with known fields of 20, 40 and 80 %, evaluating at
+the exact sample positions instead changed the residual by -0.04 to +0.03 points (CV) and white matter's CV by
+up to 0.07 points either way: no gain, so the results that everybody else gets are kept.
 """
 
 from __future__ import annotations

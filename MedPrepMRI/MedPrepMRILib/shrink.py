@@ -33,7 +33,11 @@ def samples(volume: Volume, shrink: tuple[int, int, int]) -> tuple[slice, slice,
 
     Its first voxel follows from physical coordinates, rounded at a half; so the filter itself is asked.
     """
-    grid = volume.with_array(np.broadcast_to(np.uint8(0), volume.shape)).to_sitk()
+    place = volume.with_array(np.zeros((1, 1, 1), np.uint8)).to_sitk()
+    grid = sitk.Image(volume.shape[::-1], sitk.sitkUInt8)
+    grid.SetOrigin(place.GetOrigin())
+    grid.SetSpacing(place.GetSpacing())
+    grid.SetDirection(place.GetDirection())
     small = sitk.Shrink(grid, [int(f) for f in shrink[::-1]])
     first = grid.TransformPhysicalPointToIndex(small.GetOrigin())[::-1]
     counts = small.GetSize()[::-1]
