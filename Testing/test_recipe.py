@@ -407,6 +407,45 @@ def test_a_label_map_can_be_an_input() -> None:
     assert not runner.run(parse(record), {"image": image}).result.labels
 
 
+def test_a_step_without_its_optional_image_is_skipped_and_so_is_what_needs_it() -> None:
+    record = tinyops.recipe(
+        inputs={"image": {}, "second": {"optional": True}},
+        steps=[
+            {"id": "one", "operation": "t.scale", "inputs": {"image": "image"}},
+            {"id": "two", "operation": "t.scale", "inputs": {"image": "second?"}},
+            {"id": "three", "operation": "t.bright", "inputs": {"image": "two.image?"}},
+        ],
+        outputs={"first": "one.image", "second": "two.image?", "bright": "three.bright?"},
+    )
+    image = tinyops.image()
+    both = runner.run(parse(record), {"image": image, "second": image})
+    assert set(both.result.volumes()) == {"first", "second", "bright"} and not both.record["notes"][1:]
+    fractions: list[float] = []
+    alone = runner.run(
+        parse(record), {"image": image}, Job(lambda fraction, _message: fractions.append(fraction))
+    )
+    assert set(alone.result.volumes()) == {"first"} and not alone.result.tables
+    assert [step["id"] for step in alone.record["steps"]] == ["one"]
+    assert alone.record["notes"] == [
+        "Step two was skipped: second is missing.",
+        "Step three was skipped: two.image is missing.",
+    ]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+
+
+def test_a_step_that_needs_what_was_skipped_stops_the_recipe() -> None:
+    record = tinyops.recipe(
+        inputs={"image": {}, "second": {"optional": True}},
+        steps=[
+            {"id": "two", "operation": "t.scale", "inputs": {"image": "second?"}},
+            {"id": "three", "operation": "t.bright", "inputs": {"image": "two.image"}},
+        ],
+        outputs={"out": "two.image"},
+    )
+    with pytest.raises(InputError, match=r"t\.bright got no image"):
+        runner.run(parse(record), {"image": tinyops.image()})
+
+
 def test_progress_rises_to_one_and_names_the_steps() -> None:
     seen: list[tuple[float, str]] = []
     runner.run(parse(tinyops.recipe()), {"image": tinyops.image()}, Job(lambda *p: seen.append(p)))

@@ -46,9 +46,10 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
             when a node cannot be used.
         """
         spec = op.operation
-        first = spec.inputs[0].name
         volumes = _read(spec.inputs, inputs)
-        node = inputs[first]
+        # Results go beside the first image; the first input of all may be one that can be left out.
+        images = [inputs.get(slot.name) for slot in spec.inputs if not slot.labels]
+        node = next((image for image in images if image is not None), None)
 
         def compute(job: Job) -> Result:
             return engine.run(op, volumes, job)

@@ -2,7 +2,7 @@
 
 A recipe names its inputs, its steps and its outputs. A step takes recipe inputs (``"image"``) or results of
 earlier steps (``"lungs.lungs"``: step, then result). A reference that ends in ``?`` is left out when that
-result does not exist, as when no metal was found.
+result does not exist, as when no metal was found; a step that cannot do without it is skipped.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
 
     Tables, points, figures, metrics, checks and notes of every step are part of the result; images and label
     maps only where the recipe names them as outputs. Intermediate images are released as soon as no later
-    step needs them.
+    step needs them. A step whose image may be missing (its reference ends in ``?``) is skipped when it is, and
+    what it would have made is missing too.
 
     Raises
     ------
@@ -45,6 +46,10 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
     for n, step in enumerate(recipe.steps):
         part = job.part(n / len(recipe.steps), (n + 1) / len(recipe.steps), step.op.operation.title)
         part.report(0.0)
+        absent = _absent(step, held)
+        if absent:
+            total.notes.append(_("Step {id} was skipped: {name} is missing.").format(id=step.id, name=absent))
+            continue
         arguments, sources = _gather(step, held, digests)
         result = engine.run(step.op, arguments, part, sources)
         steps.append({"id": step.id, **provenance.step(step.op, sources)})
@@ -91,6 +96,16 @@ def _checked(recipe: Recipe, inputs: Mapping[str, Volume]) -> dict[str, Volume]:
                 _("Give it, for example with --input {name}=PATH.").format(name=wanted.name),
             )
     return dict(inputs)
+
+
+def _absent(step: Step, held: Mapping[str, Volume]) -> str:
+    """The first reference that the step cannot do without, may be missing, and is; else the empty string."""
+    for slot in step.op.operation.inputs:
+        references = () if slot.optional else step.inputs.get(slot.name, ())
+        for reference in references:
+            if reference.endswith("?") and reference.rstrip("?") not in held:
+                return reference.rstrip("?")
+    return ""
 
 
 def _gather(

@@ -39,9 +39,10 @@ SEQUENCES = {"t1": "T1", "t1c": "T1c", "t2": "T2", "flair": "FLAIR", "dwi": "DWI
 class Fuse:
     """Bring two to six sequences of one head onto one grid and scale, and make one image of them.
 
-    The sequences are checked to show the same head, registered if wanted, resampled to the reference's grid,
-    scaled to mean 0 and deviation 1 inside the mask (the reference's brain where none is given), and stacked
-    as channels or combined. Up to four channels fit into one volume in Slicer; more become volumes each.
+    The sequences are checked to show the same head, registered if wanted (where that moves a sequence on the
+    reference's own grid by half a voxel or more), resampled to the reference's grid, scaled to mean 0 and
+    deviation 1 inside the mask (the reference's brain where none is given), and stacked as channels or
+    combined. Up to four channels fit into one volume in Slicer; more become volumes each.
     """
 
     method: Annotated[
@@ -184,7 +185,11 @@ class Fuse:
             found = None
             if name != reference and self.registration == "rigid":
                 found = register(fixed, volume, part.part(0.0, 0.7))
-            matrix = np.eye(4) if found is None else found.matrix
+            # Half a voxel on one grid is not worth the blur of another interpolation.
+            applied = found is not None and not (
+                volume.same_grid(fixed) and found.displacement < 0.5 * min(fixed.spacing)
+            )
+            matrix = found.matrix if applied else np.eye(4)
             part.report(0.7)
             like = None if name == reference else likeness(fixed, volume, matrix)
             sequences[name] = aligned(

@@ -15,7 +15,7 @@ from .combining import Components
 from .fusionparts import Aligned
 
 # A sequence that covers less of the mask leaves a part of the head without data.
-_COVERED = 0.98
+_COVERED = 0.95
 # Mean distance (mm) between the maps found either way round: half a voxel of most scans, and too much.
 _CONSISTENT, _INCONSISTENT = 1.0, 3.0
 
@@ -38,6 +38,7 @@ _REGISTRATION_COLUMNS = (
     "mutual information after",
     "inconsistency (mm)",
     "iterations",
+    "applied",
     "reference to sequence (RAS, rows)",
 )
 
@@ -140,6 +141,7 @@ def _registration_row(label: str, sequence: Aligned) -> tuple:
         *found.information,
         found.inconsistency,
         ", ".join(map(str, found.iterations)),
+        _("yes") if np.array_equal(found.matrix, sequence.matrix) else _("no, less than half a voxel"),
         " ".join(f"{value:.6f}" for value in found.matrix[:3].ravel()),
     )
 
