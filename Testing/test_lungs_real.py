@@ -13,7 +13,7 @@ from MedPrepCTLib.lungs import AIRWAY, LEFT_LUNG, RIGHT_LUNG, segment_lungs
 
 
 def read(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """A file or a folder of one DICOM series: (k, j, i) towards superior, posterior, left, and its spacing."""
+    """A file or a folder of one DICOM series: (k, j, i) to superior, posterior, left, and its spacing."""
     if path.is_dir():
         slices = []
         for file in sorted(path.glob("*.dcm")) + sorted(path.glob(".*.dcm")):
