@@ -40,14 +40,20 @@ def phantom():
 
 
 @pytest.fixture(scope="module")
+def demo():
+    """The demo's own image."""
+    return make_chest_phantom()
+
+
+@pytest.fixture(scope="module")
 def labels(phantom):
     return segment_lungs(phantom.hu, phantom.spacing_kji)
 
 
 @pytest.mark.parametrize("touching", [False, True])
-def test_demo_phantom(touching):
+def test_demo_phantom(demo, touching):
     """The figures that the project promises, on the demo's own image."""
-    phantom = make_chest_phantom(touching=touching)
+    phantom = make_chest_phantom(touching=True) if touching else demo
     labels = segment_lungs(phantom.hu, phantom.spacing_kji)
     assert_lungs(labels, phantom.labels, 0.985)
     assert airway_leak(labels, phantom.labels) <= 0.02
@@ -78,9 +84,9 @@ def test_lungs_have_no_holes(labels):
     assert holes.sum() < 0.001 * whole.sum()
 
 
-def test_sheet_of_air_between_the_lungs():
+def test_sheet_of_air_between_the_lungs(demo):
     """An aerated bridge 3 voxels thin across the mediastinum, over 5 cm of height."""
-    phantom = make_chest_phantom((150, 256, 256), (2.0, 1.4, 1.4))
+    phantom = demo
     hu = phantom.hu.copy()
     bridge = (slice(95, 120), slice(72, 75), slice(108, 150))
     part = hu[bridge]
@@ -91,7 +97,7 @@ def test_sheet_of_air_between_the_lungs():
 
 @pytest.mark.parametrize("spacing_k, slices", [(8.0, 38), (5.0, 60), (0.6, 60)])
 def test_thick_and_thin_slices(spacing_k, slices):
-    phantom = make_chest_phantom((slices, 160, 160), (spacing_k, 2.2, 2.2))
+    phantom = make_chest_phantom((slices, 128, 128), (spacing_k, 2.7, 2.7))
     assert_lungs(segment_lungs(phantom.hu, phantom.spacing_kji), phantom.labels)
 
 
@@ -131,15 +137,15 @@ def test_any_padding(padding):
 
 
 def test_lung_as_dark_as_the_padding():
-    """Emphysema clipped at -1024, on a scan padded with -1024: no voxel of it may be taken for padding."""
-    phantom = make_chest_phantom(**SMALL, padding=-1024, noise_hu=60)
+    """A sharp kernel undershoots beside the chest wall, down to the -1024 that also pads the scan."""
+    phantom = make_chest_phantom((60, 256, 256), (2.0, 1.4, 1.4), padding=-1024)
     hu = phantom.hu.copy()
-    dark = lungs_of(phantom.labels) & (hu < -600)
-    hu[dark] = np.maximum(hu[dark] - 60, -1024)
-    assert (hu[dark] == -1024).mean() > 0.01
+    lung = lungs_of(phantom.labels)
+    rim = lung & ~ndimage.binary_erosion(lung) & (hu < -500)
+    hu[rim] = -1024
     labels = segment_lungs(hu, phantom.spacing_kji)
     assert_lungs(labels, phantom.labels)
-    assert (labels[dark & (hu == -1024)] > 0).mean() > 0.995
+    assert (labels[rim] > 0).mean() > 0.99
 
 
 @pytest.mark.parametrize("shift", [-90, 200])
@@ -166,15 +172,17 @@ def test_pleural_effusion(phantom):
     assert_lungs(segment_lungs(hu, phantom.spacing_kji), truth)
 
 
-def test_bowel_gas_behind_a_thin_diaphragm():
+def test_bowel_gas_behind_a_thin_diaphragm(demo):
     """Stomach gas 1.5 mm below the left lung is one part with it on the coarse grid, and must be cut off."""
-    phantom = make_chest_phantom()
+    phantom = demo
     sk, sj, si = phantom.spacing_kji
     nk, nj, ni = phantom.hu.shape
     z = ((np.arange(nk) - (nk - 1) / 2) * sk)[:, None, None]
     y = ((np.arange(nj) - (nj - 1) / 2) * sj)[None, :, None]
     x = ((np.arange(ni) - (ni - 1) / 2) * si)[None, None]
-    far = ndimage.distance_transform_edt(~lungs_of(phantom.labels), sampling=phantom.spacing_kji)
+    far = np.zeros(phantom.hu.shape)
+    left = np.s_[:75, 60:190, 125:230]
+    far[left] = ndimage.distance_transform_edt(~lungs_of(phantom.labels)[left], sampling=phantom.spacing_kji)
     stomach = ((x - 64) / 34) ** 2 + ((y + 14) / 40) ** 2 + ((z + 85) / 40) ** 2 < 1
     under = np.maximum.accumulate(lungs_of(phantom.labels)[::-1], axis=0)[::-1]
     gas = stomach & under & (far > 1.5)
@@ -202,7 +210,7 @@ def test_a_tumour_at_the_hilum_is_lung_where_lung_surrounds_it(phantom, labels):
 
 def test_children_have_finer_cells():
     """The same chest at 40 %: trachea 7 mm wide, main bronchi 5 mm."""
-    phantom = make_chest_phantom((120, 200, 200), (2.5, 1.8, 1.8))
+    phantom = make_chest_phantom((100, 160, 160), (3.0, 2.2, 2.2))
     spacing = tuple(0.4 * step for step in phantom.spacing_kji)
     labels = segment_lungs(phantom.hu, spacing)
     assert_lungs(labels, phantom.labels)

@@ -123,19 +123,19 @@ def test_the_scene_holds_input_and_results_under_one_subject(written: outputs.Wr
         "left as it was: empty"
     )
     headless.loadScene(written.folder / "scene.mrb")
-    before = slicer.util.getNode("case")
+    before = slicer.util.getNode("image")
     expected, found = points(tinyops.image()), points(volumeFromNode(before))
     assert np.abs(expected[0] - found[0]).max() < 1e-6 and np.array_equal(expected[1], found[1])
     names = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLStorableNode")}
-    assert {"case", "case Tiny recipe scaled", "case Tiny recipe lungs"} <= names
+    assert {"image", "image tiny scaled", "image tiny lungs"} <= names
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     parents = {
         hierarchy.GetItemParent(hierarchy.GetItemByDataNode(slicer.util.getNode(name)))
-        for name in ("case", "case Tiny recipe scaled", "case Tiny recipe channels", "case Tiny recipe lungs")
+        for name in ("image", "image tiny scaled", "image tiny channels", "image tiny lungs")
     }
     assert len(parents) == 1
     assert hierarchy.GetItemLevel(parents.pop()) == "Patient"
-    scaled = slicer.util.getNode("case Tiny recipe scaled")
+    scaled = slicer.util.getNode("image tiny scaled")
     history = json.loads(scaled.GetAttribute("MedPrep.provenance"))
     assert [step["operation"] for step in history] == ["t.scale"]
 

@@ -156,7 +156,7 @@ def _write_scene(
 
     recipe = run.record["recipe"]
     bundle = draft / "scene.mrb"
-    nodes = scenebundle.placeRun(run.result, inputs, recipe["title"] or recipe["name"])
+    nodes = scenebundle.placeRun(run.result, inputs, recipe["name"])
     try:
         job.report(0.2)
         for name in run.result.labels:

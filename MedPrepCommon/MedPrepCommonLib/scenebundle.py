@@ -60,9 +60,10 @@ def placeRun(result: Result, inputs: Mapping[str, Volume], title: str) -> dict[s
 
 
 def _inputNode(name: str, volume: Volume) -> Any:
+    """A node called like the recipe's input: a file's own name may be a patient's."""
     if isinstance(volume, LabelVolume):
-        return scenesegments.segmentationFromLabels(volume, name=volume.name or name)
-    return scenevolumes.nodeFromVolume(volume, name=volume.name or name)
+        return scenesegments.segmentationFromLabels(volume, name=name)
+    return scenevolumes.nodeFromVolume(volume, name=name)
 
 
 def _underOneSubject(nodes: list[Any]) -> None:

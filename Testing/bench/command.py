@@ -7,9 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import MedPrepCommonLib.operations
-import MedPrepCTLib.operations  # noqa: F401  (importing them makes the operations known)
-
 from . import report
 from .data import QUICK_SHAPE, QUICK_SPACING, SHAPE, SPACING, chest
 from .harness import Options, measure
@@ -22,9 +19,9 @@ def parser() -> argparse.ArgumentParser:
     """Options of ``bench``."""
     made = argparse.ArgumentParser(
         prog="run.py bench",
-        description="Speed, memory and quality of MedPrep's operations beside their peers. Every row runs its ways "
-        "in turn in one process; compare by the shortest call, and by the processor time where the machine is "
-        "busy. The chest phantom is drawn on first use and kept in bench-results/.",
+        description="Speed, memory and quality of MedPrep's operations beside their peers. Every row runs "
+        "its ways in turn in one process; compare by the shortest call, and by the processor time where the "
+        "machine is busy. The chest phantom is drawn on first use and kept in bench-results/.",
         epilog="Rows: " + ", ".join(ROWS),
     )
     made.add_argument("rows", nargs="*", metavar="ROW", help="rows to run (default: all)")

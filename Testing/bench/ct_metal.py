@@ -79,7 +79,7 @@ class Metal(Row):
     def peers(self, data: Chest, options: Options) -> list[Subject]:
         hu, image, least = data.hu, data.image, minimum_voxels(data)
         labels, count = ndimage.label(hu > THRESHOLD, structure=peers_textbook.EVERY_NEIGHBOUR)
-        numbers = range(1, 1 + min(LOOKED_AT, count))
+        numbers = np.unique(np.linspace(1, count, LOOKED_AT).astype(int))
         return [
             Subject("SimpleITK", "SimpleITK", lambda: peers_sitk.metal(image, THRESHOLD, least), _sizes),
             Subject("scipy", "scipy", lambda: peers_textbook.metal_scipy(hu, THRESHOLD, least), _sizes),
@@ -92,7 +92,7 @@ class Metal(Row):
             Subject(
                 "naive loop",
                 "naive loop",
-                lambda: peers_textbook.metal_loop(hu, labels, numbers, 1),
+                lambda: peers_textbook.metal_loop(hu, labels, numbers, least),
                 lambda result: None,  # of a few labels only: nothing to compare
                 share=len(numbers) / count,
             ),

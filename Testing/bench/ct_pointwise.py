@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from MedPrepCommonLib import engine, voxel_statistics
+from MedPrepCommonLib import blocks, engine, voxel_statistics
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import create
 from MedPrepCTLib.windowing import window_bounds
@@ -135,7 +136,7 @@ class WindowFloat(PointRow):
 
 class Clip(PointRow):
     name = "clip"
-    title = "clip an int16 CT to -1200 to 600 HU (MedPrep also counts what it clips)"
+    title = "clip an int16 CT to -1200 to 600 HU"
     figure = "largest error (HU)"
     output_bytes = 2
     low, high = -1200, 600
@@ -143,6 +144,13 @@ class Clip(PointRow):
 
     def operation(self, data: Chest) -> Any:
         return create("ct.clip", preset="lungNodule")
+
+    def ours(self, data: Chest) -> list[Subject]:
+        volume = data.volume
+        values = Subject(OURS, OURS, lambda: blocks.clip(volume.array, self.low, self.high).array)
+        # The operation counts what it clips below and above, and what of it is padding.
+        counting, recorded = operation_subjects(self.operation(data), image=volume)
+        return [values, replace(counting, name="MedPrep ct.clip", equal_work=False), recorded]
 
     def formula(self, data: Chest) -> Callable[[np.ndarray], np.ndarray]:
         return lambda x: np.clip(x, self.low, self.high)

@@ -17,7 +17,7 @@ from .ct_pointwise import extra_peers, image_of, operation_subjects
 from .data import Chest
 from .harness import OURS, Options, Row, Subject
 from .known import known_chest, truth
-from .quality import largest_difference, psnr
+from .quality import largest_difference, mean_difference, psnr
 from .targets import memory, quality, ratio
 
 SPACING = (1.0, 1.0, 1.0)
@@ -90,7 +90,9 @@ class Linear(Resample):
     name = "resample-linear"
     title = "int16 CT to 1 mm, linear, no antialiasing"
     method, order, interpolator = "linear", 1, sitk.sitkLinear
+    # 2.5 is what a way without OpenCV should reach, 12 one with it; MedPrep's needs none.
     targets = (
+        ratio("SimpleITK", 2.5),
         ratio("SimpleITK", 12),
         ratio("scipy", 12),
         memory(2.6),
@@ -122,6 +124,7 @@ class Antialiased(Resample):
     name = "resample-antialiased"
     title = "int16 CT to 1 mm, cubic B-spline, smoothed against aliasing (MedPrep's default)"
     method, order, interpolator = "cubic", 3, sitk.sitkBSpline
+    targets = (ratio("SimpleITK", 25), memory(12), quality("mean off ITK (HU)", at_most=2))
 
     def ours(self, data: Chest) -> list[Subject]:
         return operation_subjects(self._operation(antialias=True), image=data.volume, labels=())
@@ -139,6 +142,12 @@ class Antialiased(Resample):
                 peers_sitk.array,
             )
         ]
+
+    def judge(self, data: Chest, array: Any, oracle: Any) -> dict[str, float]:
+        """The mean: ITK smooths samples, MedPrep the curve through them, which differs at sharp edges."""
+        if array.shape != oracle.shape:
+            return {}
+        return {"mean off ITK (HU)": mean_difference(array, oracle)}
 
     def known(self, data: Chest) -> None:
         return None  # the smoothed chest is not the known one

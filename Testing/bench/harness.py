@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from .memory import peak_of
-from .targets import Target
+from .targets import SCRATCH, Target
 
 OURS = "MedPrep"
 
 # A call of this many seconds is long enough to average over noise: it is measured once, without warm-up.
-LONG = 5.0
+LONG = 8.0
+
+# A way that has been measured twice and has taken this many seconds sits out the further turns of its row.
+ENOUGH = 5.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Row:
         raise NotImplementedError
 
     def prepare(self, data: Any) -> Any:
-        """The data as this row needs it (another part, extra structures); also for each size of the scaling."""
+        """The data as this row needs it: another part, or with extra structures."""
         return data
 
     def voxels(self, data: Any) -> int:
@@ -198,13 +201,14 @@ def _in_turn(result: Measured, limit: Callable[[], Any], options: Options) -> No
     try:
         for turn in range(options.repeats):
             for timing, run, share in runs:
+                if turn >= 2 and sum(timing.wall) * share > ENOUGH:
+                    continue
                 wall, cpu = time.perf_counter(), time.process_time()
                 value = run()
                 timing.wall.append((time.perf_counter() - wall) / share)
                 timing.cpu.append((time.process_time() - cpu) / share)
                 del value
-            spent = time.perf_counter() - begin
-            if turn >= 1 and spent + spent / (turn + 1) > options.seconds:
+            if turn >= 1 and time.perf_counter() - begin > options.seconds:
                 break
     finally:
         gc.enable()
@@ -265,7 +269,7 @@ def _outcome(target: Target, measured: Measured) -> tuple[float | None, bool | N
     own = _of_group(measured, OURS)[0]
     others = _of_group(measured, target.group)
     if target.kind == "memory":
-        value = None if own.peak is None else own.peak / measured.voxels
+        value = None if own.peak is None else max(0, own.peak - SCRATCH) / measured.voxels
         return value, None if value is None else target.reached(value)
     if target.kind == "ratio":
         if not others:

@@ -30,7 +30,7 @@ def peak_of(call: Callable[[], Any]) -> tuple[Any, int | None]:
 
 
 def _give_back() -> None:
-    """Return freed memory that glibc keeps for later, else a call that takes it up again seems to need none."""
+    """Return freed memory that glibc keeps; a call that took it up again would seem to need none."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -21,6 +21,15 @@ def largest_difference(found: np.ndarray, wanted: np.ndarray) -> float:
     return largest
 
 
+def mean_difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Mean absolute difference of arrays of one shape."""
+    total = 0.0
+    for k in range(0, len(found), _SLAB):
+        part = found[k : k + _SLAB].astype(np.float64) - wanted[k : k + _SLAB]
+        total += float(np.abs(part, out=part).sum())
+    return total / found.size
+
+
 def psnr(found: np.ndarray, wanted: np.ndarray, peak: float) -> float:
     """Peak signal-to-noise ratio in dB; minus infinity when the shapes differ."""
     if found.shape != wanted.shape:

@@ -40,8 +40,8 @@ def row_text(measured: Measured) -> str:
     lines = [
         "",
         f"{row.name}: {row.title}",
-        f"  {measured.voxels / 1e6:.2f} million {row.voxels_of} voxels; moving its {measured.moved / 1e6:.0f} MB "
-        f"once takes {limit:.1f} ms (the limit)",
+        f"  {measured.voxels / 1e6:.2f} million {row.voxels_of} voxels; to move its "
+        f"{measured.moved / 1e6:.0f} MB once takes {limit:.1f} ms (the limit)",
     ]
     table = [_COLUMNS]
     for subject in measured.subjects:

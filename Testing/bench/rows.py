@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# Importing these makes the operations known.
+import MedPrepCommonLib.operations  # noqa: F401
+import MedPrepCTLib.operations  # noqa: F401
+
 from . import ct_contrast, ct_lungs, ct_metal, ct_pipeline, ct_pointwise, ct_resample
 from .harness import Row
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+# What threads need for themselves, whatever the size of the image, does not count as memory per voxel.
+SCRATCH = 8 << 20
+
+
 @dataclass(frozen=True)
 class Target:
     """A figure to reach; made by :func:`ratio`, :func:`memory`, :func:`quality` or :func:`beside`.
@@ -27,16 +31,13 @@ class Target:
         if self.kind == "ratio":
             return f"at least {self.limit:g} times as fast as {self.group}"
         if self.kind == "memory":
-            return f"at most {self.limit:g} extra bytes per voxel"
+            return f"at most {self.limit:g} extra bytes per voxel beside {SCRATCH >> 20} MiB"
         if self.group:
             return f"{self.figure} {sign} that of {self.group} {self.limit:+g}"
         return f"{self.figure} {sign} {self.limit:g}"
 
     def reached(self, value: float, other: float = 0.0) -> bool:
         """Whether `value` reaches it; `other` is the figure of `group` in a quality target."""
-        if self.kind == "memory":
-            # Threads bring some MiB of their own: the figure counts as it is printed.
-            return round(value, 1) <= self.limit
         limit = self.limit + other
         return value >= limit if self.at_least else value <= limit
 
