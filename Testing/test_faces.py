@@ -24,7 +24,7 @@ def spec(request):
 
 def modules_showing(spec):
     names = {MODULES[spec.id.rpartition(".")[0]]}
-    return names | ({"MedPrepCT"} if "." not in spec.id else set())
+    return names | ({"MedPrepCT"} if "." not in spec.id else set()) | ({"MedPrepMRI"} if spec.id == "resample" else set())
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_panel(spec, module):
 
 
 def test_layout_repeats_no_definition(module):
-    for name in ("MedPrepCommon", "MedPrepCT"):
+    for name in ("MedPrepCommon", "MedPrepCT", "MedPrepMRI"):
         bound, _names = bound_widgets(module(name))
         said = {
             (parameter, prop.get("name"))
@@ -76,7 +76,7 @@ def test_layout_repeats_no_definition(module):
 
 
 def test_every_bound_widget_belongs_to_a_parameter(module):
-    for name in ("MedPrepCommon", "MedPrepCT"):
+    for name in ("MedPrepCommon", "MedPrepCT", "MedPrepMRI"):
         shown = module(name)
         parameters = set(getattr(shown, f"{name}ParameterNode").__annotations__)
         for bound in bound_widgets(shown)[0]:

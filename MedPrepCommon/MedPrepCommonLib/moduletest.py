@@ -12,6 +12,7 @@ import slicer
 import vtk
 
 from . import sampledata
+from .brainphantom import make_brain_phantom
 from .chestphantom import make_chest_phantom
 from .errors import MedPrepError
 from .scenevolumes import nodeFromVolume
@@ -107,6 +108,33 @@ class ChestScenarios(AnyVolumeScenarios):
         hu, grey = slicer.util.arrayFromVolume(ct), slicer.util.arrayFromVolume(windowed)
         self.assertEqual(int(grey[hu <= -1350].max(initial=0)), 0)
         self.assertEqual(int(grey[hu >= 150].min(initial=255)), 255)
+
+
+class BrainScenarios:
+    """Jobs on the built-in brain MRI phantom; mixed into a ScriptedLoadableModuleTest."""
+
+    logicClass: type
+
+    def test_biasFieldIsFound(self) -> None:
+        self.delayDisplay("N4 evens out the white matter of a phantom with a known field")
+        phantom = make_brain_phantom()
+        node = nodeFromVolume(Volume(phantom.images["T1"], phantom.ijkToRAS, "T1", "MR"), "T1")
+        before = slicer.util.arrayFromVolume(node).copy()
+        nodes = self.logicClass().correctBiasN4(node)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), before)
+        white = phantom.labels == 3
+        after = slicer.util.arrayFromVolume(nodes.image)[white]
+        self.assertLess(after.std() / after.mean(), 0.6 * before[white].std() / before[white].mean())
+        field = slicer.util.arrayFromVolume(nodes.biasField)[phantom.brain]
+        self.assertGreater(np.corrcoef(np.log(field), np.log(phantom.field[phantom.brain]))[0, 1], 0.98)
+
+    def test_whiteStripe(self) -> None:
+        self.delayDisplay("White Stripe puts the white matter at zero")
+        phantom = make_brain_phantom(bias=0.0)
+        node = nodeFromVolume(Volume(phantom.images["T1"], phantom.ijkToRAS, "T1", "MR"), "T1")
+        nodes = self.logicClass().whiteStripe(node)
+        white = slicer.util.arrayFromVolume(nodes.image)[phantom.labels == 3]
+        self.assertLess(abs(np.median(white)), 1.0)
 
 
 def _ijkToRAS(node: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
 from .panelsummary import InputSummary
-from .parameternode import inputMember, members, operationFrom, setParameters
+from .parameternode import inputMember, members, operationFrom, recipeMembers, setParameters
 from .parameters import Parameter
 from .result import Result
 from .task import BackgroundTask, Task
@@ -144,7 +144,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for spec in self.operations.values():
             self._showPreset(spec)
         if self._hasRecipes():
-            self.ui.recipe_description.text = self._recipe().description
+            self._showRecipe()
         self.updateButtons()
         self._summarise()
 
@@ -216,6 +216,22 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _hasRecipes(self) -> bool:
         return bool(self.recipes)
 
+    def _showRecipe(self) -> None:
+        """The chosen recipe's description, and selectors for the inputs that it takes besides the image."""
+        chosen = self._recipe()
+        self.ui.recipe_description.text = chosen.description
+        used = set(recipeMembers(chosen).values())
+        known = {member for loaded in self._recipes.values() for member in recipeMembers(loaded).values()}
+        for member in known - {"inputVolume"}:
+            for name in (member, f"{member}_label"):
+                getattr(self.ui, name).visible = member in used
+
+    def _recipeNodes(self) -> dict[str, Any]:
+        """The chosen recipe's input nodes by its names for them; those not chosen are left out."""
+        members = recipeMembers(self._recipe())
+        nodes = {name: getattr(self._parameterNode, member) for name, member in members.items()}
+        return {name: node for name, node in nodes.items() if node is not None}
+
     def _recipe(self) -> Any:
         return self._recipes[self._parameterNode.recipe]
 
@@ -237,17 +253,32 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         label.visible = bool(label.text)
 
     def _reasonAgainst(self, spec: Operation | None) -> str:
-        if self._parameterNode is None or self._parameterNode.inputVolume is None:
+        """Why the operation (None: the recipe) cannot run now, or the empty string."""
+        if self._parameterNode is None:
+            return _("Choose an input volume first.")
+        if self.running is not None:
+            return _("Wait until {title} is done, or cancel it.").format(title=self.running.task.title)
+        if spec is None:
+            return self._reasonAgainstRecipe()
+        if self._parameterNode.inputVolume is None:
             return _("Choose an input volume first.")
         if self._parameterNode.inputVolume.GetImageData() is None:
             return _("The input volume holds no image.")
-        if self.running is not None:
-            return _("Wait until {title} is done, or cancel it.").format(title=self.running.task.title)
         try:
-            if spec is not None:
-                operationFrom(self._parameterNode, spec)
+            operationFrom(self._parameterNode, spec)
         except MedPrepError as error:
             return str(error)
+        return ""
+
+    def _reasonAgainstRecipe(self) -> str:
+        nodes = self._recipeNodes()
+        if self._parameterNode.inputVolume is None:
+            return _("Choose an input volume first.")
+        for wanted in self._recipe().inputs:
+            if wanted.name not in nodes and not wanted.optional:
+                return _("Choose {what} first.").format(what=wanted.description or wanted.name)
+        if any(node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is None for node in nodes.values()):
+            return _("The input volume holds no image.")
         return ""
 
     # ---- running
@@ -258,11 +289,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onRecipe(self) -> None:
         """Run recipe was clicked; while it runs the same button cancels it."""
-        node = self._parameterNode
-        self._toggle(
-            self.ui.recipe_apply,
-            lambda: self.logic.recipeTask(self._recipe(), {"image": node.inputVolume}),
-        )
+        self._toggle(self.ui.recipe_apply, lambda: self.logic.recipeTask(self._recipe(), self._recipeNodes()))
 
     def _operationTask(self, spec: Operation) -> Task:
         node = self._parameterNode

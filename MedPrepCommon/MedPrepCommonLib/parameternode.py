@@ -14,6 +14,7 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 
 from .operation import InputSlot, Operation, create, find
 from .parameters import Parameter
+from .recipe import Recipe, load
 
 _AXES = "IJK"
 
@@ -28,6 +29,15 @@ def members(parameter: Parameter) -> tuple[str, ...]:
 def inputMember(spec: Operation, slot: InputSlot) -> str:
     """Name of the node reference for a further input, for example ``resampleLabels``."""
     return spec.name + slot.name[:1].upper() + slot.name[1:]
+
+
+def recipeMembers(recipe: Recipe) -> dict[str, str]:
+    """Names of the node references for a recipe's inputs, by input name.
+
+    The first is the panel's input volume, as it is for operations; further ones are called like ``recipeT2``.
+    """
+    first, *others = (wanted.name for wanted in recipe.inputs)
+    return {first: "inputVolume", **{name: "recipe" + name[:1].upper() + name[1:] for name in others}}
 
 
 def parameterNodeClass(name: str, operationIds: Iterable[str], recipes: Iterable[str]) -> type:
@@ -48,12 +58,15 @@ def parameterNodeClass(name: str, operationIds: Iterable[str], recipes: Iterable
     defaults: dict[str, Any] = {}
     if recipes:
         annotations["recipe"], defaults["recipe"] = Annotated[str, Choice(recipes)], recipes[0]
+    for loaded in map(load, recipes):
+        members = recipeMembers(loaded)
+        for wanted in loaded.inputs:
+            annotations.setdefault(members[wanted.name], _nodeClass(wanted.labels))
     for spec in map(find, operationIds):
         if spec.parameters:
             annotations[spec.name] = _pack(spec)
         for slot in spec.inputs[1:]:
-            kind = slicer.vtkMRMLSegmentationNode if slot.labels else slicer.vtkMRMLScalarVolumeNode
-            annotations[inputMember(spec, slot)] = kind
+            annotations[inputMember(spec, slot)] = _nodeClass(slot.labels)
     return parameterNodeWrapper(
         type(name, (), {"__annotations__": annotations, "__module__": __name__, **defaults})
     )
@@ -84,6 +97,10 @@ def setParameters(parameterNode: Any, spec: Operation, values: dict[str, Any]) -
             parts = parameter.clean(value, spec.id) if parameter.kind == "vector" else (value,)
             for member, part in zip(names, parts, strict=True):
                 parameterNode.setValue(f"{spec.name}.{member}", part)
+
+
+def _nodeClass(labels: bool) -> type:
+    return slicer.vtkMRMLSegmentationNode if labels else slicer.vtkMRMLScalarVolumeNode
 
 
 def _pack(spec: Operation) -> type:

@@ -1,0 +1,98 @@
+"""MedPrep MRI: prepares MRI volumes for deep learning; what Slicer looks for by name and nothing else."""
+
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+
+from MedPrepCommonLib import moduletest
+from MedPrepCommonLib.errors import ParameterError
+from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.panel import MedPrepWidget
+from MedPrepCommonLib.parameternode import parameterNodeClass
+from MedPrepCommonLib.parameters import nearest
+
+OPERATIONS = (
+    "mri.brainMask",
+    "mri.n4",
+    "mri.biasGaussian",
+    "mri.biasHomomorphic",
+    "mri.biasPolynomial",
+    "mri.biasField",
+    "mri.compareBias",
+    "mri.whiteStripe",
+    "mri.normalize",
+    "mri.fuse",
+    "resample",
+)
+RECIPES = ("mri-t1", "mri-t1-stripped", "mri-multisequence", "mri-multisequence-stripped")
+
+
+class MedPrepMRI(ScriptedLoadableModule):
+    """The module as Slicer lists it."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MedPrep MRI")
+        self.parent.categories = [_("MedPrep")]
+        self.parent.dependencies = ["MedPrepCommon"]
+        self.parent.contributors = ["MedPrep contributors"]
+        self.parent.helpText = _(
+            "Prepares MRI volumes for deep learning: corrects bias fields, normalizes intensities, "
+            "and records what it did. Not for diagnosis."
+        )
+        self.parent.acknowledgementText = _("Methods and references are listed with each result.")
+
+
+MedPrepMRIParameterNode = parameterNodeClass("MedPrepMRIParameterNode", OPERATIONS, RECIPES)
+
+
+class MedPrepMRILogic(MedPrepLogic):
+    """MRI operations on volume nodes, usable from the Python console and scripts without a GUI."""
+
+    brainMask = consoleMethod("mri.brainMask")
+    correctBiasN4 = consoleMethod("mri.n4")
+    correctBiasGaussian = consoleMethod("mri.biasGaussian")
+    correctBiasHomomorphic = consoleMethod("mri.biasHomomorphic")
+    correctBiasPolynomial = consoleMethod("mri.biasPolynomial")
+    visualizeBiasField = consoleMethod("mri.biasField")
+    compareBiasMethods = consoleMethod("mri.compareBias")
+    whiteStripe = consoleMethod("mri.whiteStripe")
+    normalize = consoleMethod("mri.normalize")
+    fuse = consoleMethod("mri.fuse")
+    resample = consoleMethod("resample")
+
+    def correctBias(self, imageNode, method="N4", **options):
+        """Correct the bias field by `method`: "N4", "Gaussian", "Homomorphic" or "Polynomial"."""
+        methods = {
+            "N4": self.correctBiasN4,
+            "Gaussian": self.correctBiasGaussian,
+            "Homomorphic": self.correctBiasHomomorphic,
+            "Polynomial": self.correctBiasPolynomial,
+        }
+        if method not in methods:
+            raise ParameterError(
+                _("There is no bias correction {name!r}.").format(name=method),
+                _("Expected one of {names}.").format(names=", ".join(methods)),
+                nearest(str(method), methods),
+            )
+        return methods[method](imageNode, **options)
+
+    def getParameterNode(self):
+        """The panel's parameters, saved with the scene."""
+        return MedPrepMRIParameterNode(super().getParameterNode())
+
+
+class MedPrepMRIWidget(MedPrepWidget):
+    """The panel."""
+
+    logicClass = MedPrepMRILogic
+    operationIds = OPERATIONS
+    recipes = RECIPES
+
+
+class MedPrepMRITest(ScriptedLoadableModuleTest, moduletest.BrainScenarios):
+    """The scenarios that also run outside Slicer, in the user's own Slicer."""
+
+    logicClass = MedPrepMRILogic
+
+    def setUp(self):
+        moduletest.emptyScene()
