@@ -28,6 +28,7 @@ MedPrep
   run RECIPE --input image=PATH --out FOLDER
                       runs a recipe on an image (NIfTI, NRRD, MHA, PNG, JPEG, DICOM file or folder)
   report FOLDER       writes the report of a finished run again
+  landmarks IMAGES    fits the standard intensity scale of MRI training images (Nyul)
 
 Working on MedPrep
   python [ARGS]       the environment's Python, with MedPrep importable

@@ -23,7 +23,7 @@ from MedPrepCommonLib.version import __version__
 from MedPrepCommonLib.volume import Volume
 
 COMMANDS = typer.main.get_command(cli.app).commands
-OF_RUN = {"demo", "operations", "recipes", "run", "report", "schema"}
+OF_RUN = {"demo", "operations", "recipes", "run", "report", "schema", "landmarks"}
 OF_ENVIRONMENT = {"python", "test", "lint", "bench", "setup"}
 
 
@@ -201,12 +201,12 @@ def test_operations_parameters_and_recipes_exist(page: Page) -> None:
     prefixes = {id.partition(".")[0] for id in known() if "." in id}
     # The mistakes that recipes.md shows are none.
     text = "\n".join(line for line in page.text.splitlines() if "my-recipe.json:" not in line)
-    for id, parameter in re.findall(rf"\b((?:{'|'.join(prefixes)})\.[a-zA-Z]+)(?:\.([a-zA-Z]+))?", text):
+    for id, parameter in re.findall(rf"\b((?:{'|'.join(prefixes)})\.[a-zA-Z0-9]+)(?:\.([a-zA-Z]+))?", text):
         spec = find(id)
         if parameter and parameter != "preset":
             spec.parameter(parameter)
     files = {path.stem for path in REPOSITORY.glob("Testing/*.py")}
-    for name in set(re.findall(r"`(ct-[a-z-]+)`", text)) - files:
+    for name in set(re.findall(r"`((?:ct|mri)-[a-z0-9-]+)`", text)) - files:
         recipe.load(name)
 
 
