@@ -23,7 +23,7 @@ _TRACHEA_MM2 = (40.0, 1000.0)
 _MIDLINE_MM = 45.0
 _SHORTEST_MM = 18.0
 # Thresholds tried, lowest first; and how much the bronchi may add to the trachea before it must be a leak.
-_GROWTH_HU = (-950, -925, -900, -880, -860, -830, -800, -760, -720)
+_GROWTH_HU = (-950, -910, -880, -850, -810, -760)
 _BRONCHI_ML = 60.0
 _WIDEST_BRONCHUS_MM = 8.0
 # How far beyond the coarse airway lobar bronchi are followed, and how much they may add.

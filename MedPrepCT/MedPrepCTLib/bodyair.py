@@ -77,11 +77,11 @@ def air_inside(
     reaches[labels[frame & air]] = True
     reaches[0] = False
     job.check()
-    cropped = _cropped_lungs(coarse, labels, count, reaches, frame, void, body, spacing_kji)
+    cells = np.bincount(labels.ravel(), minlength=count + 1)
+    cropped = _cropped_lungs(coarse, labels, cells, reaches, frame, void, body, spacing_kji)
     job.check()
     outside = (reaches & ~cropped)[labels]
     # A part lies in the body when most of it has body in front and behind: not one fold of skin, nor one gap.
-    cells = np.maximum(np.bincount(labels.ravel(), minlength=count + 1), 1)
     walled = 2 * np.bincount(labels[_walled(body, spacing_kji, scale)], minlength=count + 1) > cells
     job.check()
     return air & ~outside & (walled | cropped)[labels]
@@ -139,24 +139,30 @@ def _last_bone(coarse, body, spacing_kji) -> np.ndarray:
     return np.where(back > 0, back, last)
 
 
-def _cropped_lungs(coarse, labels, count, reaches, frame, void, body, spacing_kji) -> np.ndarray:
+def _cropped_lungs(coarse, labels, cells, reaches, frame, void, body, spacing_kji) -> np.ndarray:
     """Which slice parts that reach the lateral border are lung cut by it, not room air: (count + 1) bool.
 
     A cut lung is denser than room air, and along the border it ends at thick tissue on either side.
     """
-    cropped = np.zeros(count + 1, bool)
-    cells = np.bincount(labels.ravel(), minlength=count + 1)
-    dense = np.bincount(labels[coarse > _ROOM_AIR_HU], minlength=count + 1)
+    cropped = np.zeros(len(cells), bool)
+    dense = np.bincount(labels[(labels > 0) & (coarse > _ROOM_AIR_HU)], minlength=len(cells))
     likely = reaches & (2 * dense > cells)
     if not likely.any():
         return cropped
     # Between air and tissue lies a cell of mixed content: the body starts one cell further.
     near_body = dilate(body, 1.01 * max(spacing_kji[1:]), (1e6, *spacing_kji[1:]))
     passed = likely & _bounded_by_body(labels, likely, near_body, void)
+    # No lung lies behind the spine.
+    at = np.argwhere(passed[labels])
+    name = labels[tuple(at.T)]
+    last_bone = _last_bone(coarse, body, spacing_kji)
+    depth = np.bincount(name, at[:, 1] - last_bone[at[:, 0]], len(cells))
+    passed &= depth <= 0
+    if not passed.any():
+        return cropped
     # On a round border the wall tapers: there solid cells a little way from the body count as body too.
     beside = dilate(body, _TAPER_MM, (1e6, *spacing_kji[1:])) & (labels == 0)
     steps = max(2, int(round(_FLANK_MM / min(spacing_kji[1:]))))
-    back = _last_bone(coarse, body, spacing_kji)
     for k in np.flatnonzero(passed[labels].any(axis=(1, 2))):
         for name in np.unique(labels[k][passed[labels[k]]]):
             on_border = (labels[k] == name) & frame[k]
@@ -164,9 +170,7 @@ def _cropped_lungs(coarse, labels, count, reaches, frame, void, body, spacing_kj
             flank &= ~on_border
             # No lung spans the picture from side to side: that is the room behind cropped shoulders.
             spans = on_border[:, 0].any() and on_border[:, -1].any()
-            # Nor does it lie behind the spine.
-            behind = np.nonzero(labels[k] == name)[0].mean() > back[k]
-            passed[name] = flank.any() and beside[k][flank].mean() >= 0.6 and not (spans or behind)
+            passed[name] = flank.any() and beside[k][flank].mean() >= 0.6 and not spans
     # Slices that belong together decide together: a lung is cut in most of the slices that it has at the
     # border.
     groups, number = ndimage.label(likely[labels], CROSS)

@@ -68,7 +68,7 @@ def _void(coarse: np.ndarray) -> np.ndarray:
     corners[:, [0, 0, -1, -1], [0, -1, 0, -1]] = True
     values, counts = np.unique(coarse[corners], return_counts=True)
     most = int(values[counts.argmax()])
-    if most <= -1000 and 2 * counts.max() > counts.sum():
+    if _NO_AIR_HU < most <= -1000 and 2 * counts.max() > counts.sum():
         # One value in most corners, without any noise: what joins them with the same value is padding too.
         constant = coarse == most
         labels, count = ndimage.label(constant, IN_PLANE_CROSS)

@@ -7,12 +7,14 @@ holds how much of it is lung (from its mean HU), and the closing is done on thes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import ndimage
 
 from MedPrepCommonLib.job import Job
 
+from .coarsegrid import thread_count
 from .lungparts import LEFT, RIGHT
 from .morphology import CROSS, bounding_box, close, dilate, fill_holes
 
@@ -59,27 +61,36 @@ def close_lungs(
     half_step = min(max(threshold - lung_hu, 120.0), _HALF_STEP_HU)
     share = np.clip(HALF + (threshold - coarse) * (HALF - 1) / half_step, 0, 255).astype(np.uint8)
     margin = [int(_RIB_SIDE_FACTOR * closing_mm / step) + 3 for step in spacing_kji]
-    filled = {}
-    for n, side in enumerate((RIGHT, LEFT)):
-        filled[side] = np.zeros(aerated.shape, np.uint8)
+
+    def fill(side: int) -> np.ndarray:
+        whole = np.zeros(aerated.shape, np.uint8)
         lung = aerated == side
         box = bounding_box(lung, margin)
         if box is None:
-            continue
+            return whole
+        lung = lung[box]
         # The lung's own cells and the mixed ones around it; what else is dark nearby is not lung.
-        own = dilate(lung[box], 1.0, (1.0, 1.0, 1.0)) & ~excluded[box] & ((aerated[box] == 0) | lung[box])
+        own = dilate(lung, 1.0, (1.0, 1.0, 1.0)) & ~excluded[box] & ((aerated[box] == 0) | lung)
         grey = np.where(own, share[box], 0).astype(np.uint8)
+        job.check()
         base = close(grey, closing_mm, spacing_kji)
-        job.report((2 * n + 1) / 4)
+        job.check()
         wide = close(grey, _RIB_SIDE_FACTOR * closing_mm, spacing_kji)
+        job.check()
         ribs = _under_ribs(coarse[box], middle[box[0]] - box[2].start, spacing_kji)
         dents = _dents(base, wide, ribs, spacing_kji)
         base = np.where(dents, np.maximum(base, wide), base)
         base = np.where(dents, np.maximum(base, _straightened(base, spacing_kji)), base)
         base[_enclosed(base >= HALF, spacing_kji) & (base < HALF)] = 255
-        base[excluded[box] & (base >= HALF) & ~lung[box]] = HALF
-        filled[side][box] = base
-        job.report((2 * n + 2) / 4)
+        base[excluded[box] & (base >= HALF) & ~lung] = HALF
+        whole[box] = base
+        return whole
+
+    filled = {}
+    with ThreadPoolExecutor(min(2, thread_count())) as pool:
+        for n, (side, whole) in enumerate(zip((RIGHT, LEFT), pool.map(fill, (RIGHT, LEFT)), strict=True)):
+            filled[side] = whole
+            job.report((n + 1) / 2)
     return filled
 
 

@@ -12,6 +12,7 @@ ours.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -89,36 +90,37 @@ def segment_lungs(
     middle = midline(coarse, body, grid.spacing_kji)
     job.report(0.3, _("Following the airway"))
     trachea = find_trachea(coarse, inside, middle, grid.spacing_kji, scale)
-    airway = None
-    remaining = inside
-    if trachea is not None:
-        job.check()
-        cells = coarse_airway(coarse, inside, trachea, grid.spacing_kji)
-        lung_hu = float(np.median(coarse[inside]))
-        airway = fine_airway(hu, spacing_kji, cells, trachea, grid, lung_hu, job.part(0.3, 0.45))
-        # The wall and the mixed cells around the lumen belong to it too, else they tie the lungs together.
-        wall = dilate(cells, 1.01 * max(grid.spacing_kji[1:]), (1e6, *grid.spacing_kji[1:]))
-        remaining = inside & ~wall
-    job.report(0.45, _("Telling right from left"))
-    aerated, rejected = find_lungs(remaining, coarse, middle, grid.spacing_kji, job.part(0.45, 0.65))
-    if not aerated.any():
-        raise InputError(
-            _("No lung was found in this image."),
-            _("A chest CT in Hounsfield units shows lungs as large regions between -950 and -500 HU."),
-            _("Check that the image is a CT of the chest and has not been windowed, clipped or normalized."),
+    with ThreadPoolExecutor(1) as aside:
+        airway, wall = None, np.zeros_like(inside)
+        if trachea is not None:
+            job.check()
+            cells = coarse_airway(coarse, inside, trachea, grid.spacing_kji)
+            lung_hu = float(np.median(coarse[inside]))
+            # Nothing below waits for the finest bronchi until the surface is drawn. Only this thread reports.
+            silent = Job(None, lambda: bool(job.check()))
+            airway = aside.submit(fine_airway, hu, spacing_kji, cells, trachea, grid, lung_hu, silent)
+            # The wall and the mixed cells around the lumen belong to it, else they tie the lungs together.
+            wall = dilate(cells, 1.01 * max(grid.spacing_kji[1:]), (1e6, *grid.spacing_kji[1:]))
+        job.report(0.4, _("Telling right from left"))
+        aerated, rejected = find_lungs(inside & ~wall, coarse, middle, grid.spacing_kji, job.part(0.4, 0.6))
+        if not aerated.any():
+            raise InputError(
+                _("No lung was found in this image."),
+                _("In a chest CT in Hounsfield units lungs are large regions between -950 and -500 HU."),
+                _("Check that the image is a chest CT that was not windowed, clipped or normalized."),
+            )
+        excluded = rejected | padding.cells | wall
+        filled = close_lungs(
+            aerated,
+            coarse,
+            excluded,
+            middle,
+            grid.spacing_kji,
+            threshold,
+            closing_mm * scale,
+            job.part(0.6, 0.8),
         )
-    excluded = rejected | padding.cells if airway is None else rejected | padding.cells | wall
-    filled = close_lungs(
-        aerated,
-        coarse,
-        excluded,
-        middle,
-        grid.spacing_kji,
-        threshold,
-        closing_mm * scale,
-        job.part(0.65, 0.8),
-    )
-    surface = Surface(grid, aerated, filled, rejected, airway, padding)
+        surface = Surface(grid, aerated, filled, rejected, airway and airway.result(), padding)
     return surface.draw(volume, threshold, job.part(0.8, 1.0, _("Drawing the surface")))
 
 

@@ -1,6 +1,6 @@
 """Connected components of what lies above a threshold, where that is little of the image (metal, calcium).
 
-The image is read once, in blocks; a block whose maximum is not above the threshold is skipped. What is above
+The image is read once, in blocks; a block without anything above the threshold is skipped. What is above
 it is kept as runs of voxels along i. Runs that touch are found by binary search and joined as a graph, so the
 cost grows with the runs and not with the image. That also beats labelling every voxel of large smooth regions
 (both lungs: 10 times); only noise has so many runs that the whole image is labelled instead.
@@ -21,8 +21,12 @@ from .i18n import _
 from .job import Job
 from .parallel import Crew, real_array
 
-# Voxels in a block: small enough that most blocks of a scan are skipped, large enough that calls cost little.
-BLOCK = 1 << 15
+# Voxels in a block: small enough that many blocks of a scan are skipped, large enough that calls cost little.
+# Measured best of 2^15 .. 2^18, with and without noise in every block.
+BLOCK = 1 << 18
+
+# Share of a block's voxels above the threshold up to which they are listed one by one.
+FEW = 1 / 32
 
 # Runs per voxel above which scipy.ndimage.label is faster than the graph. Measured on noise, the worst case.
 MOST_RUNS = 0.03
@@ -183,12 +187,13 @@ def find_runs(
 
         def task(piece: int, worker: int) -> None:
             first, block = blocks[piece]
-            if block.max() <= lowest:  # never true for NaN
+            candidates = block > lowest
+            if not candidates.any():
                 return
             for level in levels:
-                above = block > level
+                above = candidates if level == lowest else block > level
                 if most is not None:
-                    above &= block <= most
+                    above = above & (block <= most)
                 found[piece].append(_block_runs(block, above, first * array.shape[2]))
 
         crew.run(task, len(blocks), job)
@@ -231,23 +236,38 @@ def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 def _block_runs(block: np.ndarray, above: np.ndarray, offset: int) -> tuple[np.ndarray, ...]:
     """Start, length, sum and maximum of the runs in a few rows; `offset` is their first flat index."""
+    count = int(np.count_nonzero(above))
+    if count == 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0)
+    if count <= FEW * above.size:
+        start, length, values = _few_runs(block, above)
+    else:
+        start, length, values = _many_runs(block, above)
+    first = np.cumsum(length) - length
+    return start + offset, length, np.add.reduceat(values, first), np.maximum.reduceat(values, first)
+
+
+def _few_runs(block: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Start and length of the runs, and the values of all their voxels, from the voxels' indices."""
+    width = block.shape[1]
+    index = np.flatnonzero(above)
+    begins = np.ones(len(index) + 1, bool)
+    # A run begins where the voxel before is not above, and at the start of a row; the last is a sentinel.
+    np.not_equal(index[1:], index[:-1] + 1, out=begins[1:-1])
+    begins[:-1] |= index % width == 0
+    edges = np.flatnonzero(begins)
+    return index[edges[:-1]], np.diff(edges), block[np.divmod(index, width)].astype(np.float64)
+
+
+def _many_runs(block: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The same from where the mask changes; its cost does not grow with the voxels."""
     lines, width = block.shape
     # A column of False between the rows, and one before the first: runs end with their row.
     padded = np.zeros(1 + lines * (width + 1), bool)
     padded[1:].reshape(lines, width + 1)[:, :width] = above
     changes = np.flatnonzero(padded[1:] != padded[:-1])
-    starts, stops = changes[::2], changes[1::2]
-    length = stops - starts
-    if not len(length):
-        return starts, length, np.empty(0), np.empty(0)
-    values = block[above].astype(np.float64)
-    first = np.concatenate(([0], np.cumsum(length)[:-1]))
-    return (
-        starts - starts // (width + 1) + offset,
-        length,
-        np.add.reduceat(values, first),
-        np.maximum.reduceat(values, first),
-    )
+    start, stop = changes[::2], changes[1::2]
+    return start - start // (width + 1), stop - start, block[above].astype(np.float64)
 
 
 def connect_runs(runs: Runs, *, connectivity: int = 26, minimum_voxels: int = 1) -> Components:

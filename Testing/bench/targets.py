@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 # What threads need for themselves, whatever the size of the image, does not count as memory per voxel.
 SCRATCH = 8 << 20
 
