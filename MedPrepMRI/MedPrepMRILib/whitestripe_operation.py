@@ -14,7 +14,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, Words, operation
 from MedPrepCommonLib.result import Check, Curve, Figure, Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 
-from .whitestripe import Stripe, find_stripe
+from .whitestripe import Stripe, find_stripe, moments
 from .within import within
 
 SHINOHARA = "Shinohara et al. 2014, NeuroImage: Clinical 6:9-19, doi:10.1016/j.nicl.2014.08.008"
@@ -136,7 +136,7 @@ class WhiteStripe:
         rows = []
         for n, (entry, stripe) in enumerate(zip(found, stripes, strict=True)):
             part = job.part(0.7 + 0.3 * n / len(found), 0.7 + 0.3 * (n + 1) / len(found), entry.name)
-            measured = _measured(entry, stripe)
+            measured = _measured(entry, stripe, common and len(found) > 1)
             result.images[entry.name] = self._scaled(entry, measured, part)
             rows.append(_row(entry, measured))
             result.figures["histogram" if entry.name == "image" else f"{entry.name}Histogram"] = _figure(
@@ -172,13 +172,14 @@ def _stripes(found: list[_Found], inside: np.ndarray) -> tuple[list[np.ndarray],
     """
     own = [np.empty(inside.shape, bool) for _entry in found]
     for k in range(len(inside)):
+        used = bool(inside[k].any())
         for entry, stripe in zip(found, own, strict=True):
-            stripe[k] = entry.stripe.contains(entry.image.array[k])
+            stripe[k] = entry.stripe.contains(entry.image.array[k]) if used else False
             stripe[k] &= inside[k]
     common = own[0] if len(own) == 1 else np.logical_and.reduce(own)
     if np.count_nonzero(common) >= _LEAST_VOXELS:
         return [common] * len(found), True
-    smallest = min(int(np.count_nonzero(stripe)) for stripe in own)
+    smallest = min(entry.stripe.count for entry in found)
     if smallest < _LEAST_VOXELS:
         raise InputError(
             _("The white stripe has only {n} voxels.").format(n=smallest),
@@ -188,19 +189,20 @@ def _stripes(found: list[_Found], inside: np.ndarray) -> tuple[list[np.ndarray],
     return own, False
 
 
-def _measured(entry: _Found, voxels: np.ndarray) -> _Measured:
-    """Mean and deviation of the voxels (k, j, i) bool, with the bounds of the sequence's stripe."""
-    # Sorted, so that the sums do not depend on the order of the voxels in memory.
-    values = np.sort(entry.image.array[voxels].astype(np.float64))
-    mean, deviation = float(values.mean()), float(values.std())
-    low, high = entry.stripe.low, entry.stripe.high
-    if not deviation > 1e-12 * max(abs(mean), 1e-300) or not low < high:
+def _measured(entry: _Found, voxels: np.ndarray, shared: bool) -> _Measured:
+    """Mean and deviation of the voxels (k, j, i) bool, with the bounds of the sequence's own stripe."""
+    stripe = entry.stripe
+    count, mean, deviation = stripe.count, stripe.mean, stripe.deviation
+    if shared:
+        values = entry.image.array[voxels]
+        count, (mean, deviation) = values.size, moments(values)
+    if not deviation > 1e-12 * max(abs(mean), 1e-300):
         raise InputError(
             _("Every voxel of the white stripe is {value:g}.").format(value=mean),
             _("Expected white matter of more than one intensity."),
             _("Use a wider stripe; the image may have too few grey levels."),
         )
-    return _Measured(mean, deviation, low, high, values.size)
+    return _Measured(mean, deviation, stripe.low, stripe.high, count)
 
 
 def _stripe_volume(image: Volume, label: np.ndarray) -> LabelVolume:
