@@ -1,4 +1,4 @@
-"""The ``medprep`` command: operations, recipes, run, demo, report, schema.
+"""The ``medprep`` command: operations, recipes, run, demo, report, landmarks, schema.
 
 Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep; 2 wrong usage
 or bad input, with nothing written; 3 quality control failed and ``--strict`` was given; 130 cancelled.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from .errors import Cancelled, MedPrepError, ParameterError
+from .errors import Cancelled, FileError, MedPrepError, ParameterError
 from .i18n import _
 from .version import __version__
 
@@ -151,7 +151,9 @@ def run(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", "-s", help="OPERATION.PARAMETER=VALUE or STEP.PARAMETER=VALUE, any number of times."
+            "--set",
+            "-s",
+            help="OPERATION.PARAMETER=VALUE or STEP.PARAMETER=VALUE, any number of times (or =@FILE).",
         ),
     ] = None,
     series: Annotated[
@@ -214,6 +216,35 @@ def report(
         typer.echo(path.resolve())
 
 
+@app.command(short_help="Fit the standard scale of MRI training images.")
+@_guarded
+def landmarks(
+    images: Annotated[list[Path], typer.Argument(help="Training images of one MRI sequence.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="JSON file for the landmarks.")],
+    masks: Annotated[
+        list[Path] | None, typer.Option("--mask", help="Brain mask of an image; once for each, in order.")
+    ] = None,
+    region: Annotated[
+        str, typer.Option(help="Where to measure without masks: brain, foreground or image.")
+    ] = "brain",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Fit the intensity landmarks (Nyúl) of training images, for other images of the same sequence.
+
+    Use them with: medprep run RECIPE --set mri.normalize.landmarks=@FILE
+    """
+    from . import clilandmarks
+    from .cliprogress import watched
+
+    path = clilandmarks.check(out, overwrite)
+    with watched("landmarks", quiet) as job:
+        found = clilandmarks.fit(images, masks or [], region, job)
+        clilandmarks.save(found, path)
+    if not quiet:
+        typer.echo(found.text)
+
+
 @app.command(short_help="Print the JSON Schema of recipes.")
 @_guarded
 def schema() -> None:
@@ -234,15 +265,30 @@ def _pair(text: str, option: str, example: str) -> tuple[str, str]:
 
 
 def _settings(texts: list[str]) -> dict[str, Any]:
-    """``address=value`` pairs; values are JSON where they can be, else text."""
+    """``address=value`` pairs; values are JSON where they can be, else text; ``@FILE`` is a file's text."""
     found: dict[str, Any] = {}
     for text in texts:
         address, value = _pair(text, "--set", "--set ct.window.level=-650")
+        if value.startswith("@"):
+            # The text becomes part of the recipe; where it came from does not.
+            found[address] = _text_of(Path(value[1:]).expanduser())
+            continue
         try:
             found[address] = json.loads(value)
         except ValueError:
             found[address] = value
     return found
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(
+            _("The file {file} of a setting cannot be read.").format(file=path.name),
+            _("Expected a text file."),
+            _("Check the path behind the @."),
+        ) from error
 
 
 def _inputs(recipe: Recipe, texts: list[str]) -> dict[str, str]:

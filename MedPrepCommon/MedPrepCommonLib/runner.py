@@ -28,7 +28,7 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
 
     Tables, points, figures, metrics, checks and notes of every step are part of the result; images and label
     maps only where the recipe names them as outputs. Intermediate images are released as soon as no later
-    step needs them. A step whose image may be missing (its reference ends in ``?``) is skipped when it is, and
+    step needs them. A step whose image may be missing (its reference ends in ``?``) and is, is skipped, and
     what it would have made is missing too.
 
     Raises
