@@ -24,7 +24,8 @@ def spec(request):
 
 def modules_showing(spec):
     names = {MODULES[spec.id.rpartition(".")[0]]}
-    return names | ({"MedPrepCT"} if "." not in spec.id else set()) | ({"MedPrepMRI"} if spec.id == "resample" else set())
+    shared = {"resample": {"MedPrepCT", "MedPrepMRI"}, "normalize": {"MedPrepCT"}}
+    return names | shared.get(spec.id, set())
 
 
 @pytest.fixture

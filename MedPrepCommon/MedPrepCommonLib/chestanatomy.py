@@ -117,7 +117,7 @@ class ChestAnatomy:
         hilum = _ellipse(np.abs(x + 1), y, 33.0, 8.0, 15.0, 17.0) + ((z - 8.0) / 24.0) ** 2 < 1
         width = np.interp(z, (-80, -40, 20, 60, 90), (26, 9, 5, 6, 22))
         if self.touching:
-            # Nothing but pleura where the lungs meet (drawn by paint), with a soft transition above and below.
+            # Nothing but pleura where the lungs meet (drawn by paint), softly above and below.
             width = np.minimum(width, np.interp(z, (-30, -18, 52, 64), (26, 0.0, 0.0, 26)))
             anterior = (np.abs(x - 2) < width) & (y < 5)
             heart &= (y > -58) | (np.abs(z - 17) > 35)
