@@ -43,8 +43,10 @@ class Stripe:
     ----------
     peak : intensity of the white matter peak.
     quantile : share of the voxels below the peak.
-    low, high : the stripe is between them; see `closed`.
-    closed : whether voxels equal to a bound belong to it (only where nothing lies strictly between them).
+    low, high : its bounds, quantiles of the voxels.
+    above, below : the voxels next to the bounds; the stripe is between them. Comparing voxels with voxels is
+        exact, where an interpolated bound could gain or lose one by rounding.
+    closed : whether voxels equal to those belong to it (only where they hold fewer than two grey levels).
     levels, density : centres of histogram bins and the smoothed density there (shares per intensity).
     voxels : inside the mask. count, mean, deviation : of those in the stripe.
     """
@@ -53,6 +55,8 @@ class Stripe:
     quantile: float
     low: float
     high: float
+    above: float
+    below: float
     closed: bool
     levels: np.ndarray
     density: np.ndarray
@@ -63,7 +67,7 @@ class Stripe:
 
     def contains(self, values: np.ndarray) -> np.ndarray:
         """Boolean: which values lie in the stripe."""
-        return _between(values, self.low, self.high, self.closed)
+        return _between(values, self.above, self.below, self.closed)
 
 
 def find_stripe(
@@ -96,14 +100,15 @@ def find_stripe(
         levels, density = _density(histogram, _T1_TAIL if sequence == "T1" else 1.0)
         peak = _peak(levels, density, sequence)
         quantile = values.below(peak) / values.count
-        low, high = values.quantiles([max(quantile - width, 0.0), min(quantile + width, 1.0)])
-        stripe = values.between(low, high, closed=False)
-        closed = not stripe.size
-        stripe = values.between(low, high, closed=True) if closed else stripe
-    mean, deviation = moments(stripe)
+        low, above, _next = values.quantile(max(quantile - width, 0.0))
+        high, _previous, below = values.quantile(min(quantile + width, 1.0))
+        stripe = values.between(above, below, closed=False)
+        closed = not stripe.size or bool(stripe.min() == stripe.max())
+        stripe = values.between(above, below, closed=True) if closed else stripe
     return Stripe(
-        peak, quantile, low, high, closed, levels, density, values.count, stripe.size, mean, deviation
-    )
+        peak, quantile, low, high, above, below, closed, levels, density, values.count, stripe.size,
+        *moments(stripe),
+    )  # fmt: skip
 
 
 def moments(values: np.ndarray) -> tuple[float, float]:
@@ -212,16 +217,14 @@ class _Inside:
         """Number of voxels below `value`."""
         return sum(int(np.count_nonzero(block < value)) for block in self._blocks)
 
-    def quantiles(self, shares: list[float]) -> list[float]:
-        """Exact quantiles, linear between neighbouring voxels as numpy's default."""
-        found = []
-        for share in shares:
-            place = share * (self.count - 1)
-            rank = min(math.floor(place), self.count - 1)
-            first = self._ranked(rank)
-            second = self._ranked(min(rank + 1, self.count - 1)) if place > rank else first
-            found.append(first + (second - first) * (place - rank))
-        return found
+    def quantile(self, share: float) -> tuple[float, float, float]:
+        """Exact quantile, linear between neighbouring voxels as numpy's default, and the two neighbours."""
+        place = share * (self.count - 1)
+        if abs(place - round(place)) < 1e-6:
+            place = round(place)
+        lower = self._ranked(math.floor(place))
+        upper = self._ranked(math.ceil(place)) if place != math.floor(place) else lower
+        return lower + (upper - lower) * (place - math.floor(place)), lower, upper
 
     def _ranked(self, rank: int) -> float:
         """The voxel of this rank (0 is the darkest): looked for in its bin alone."""
