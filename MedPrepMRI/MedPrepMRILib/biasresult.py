@@ -13,7 +13,8 @@ from MedPrepMRILib.brainmask import find_tissue
 from MedPrepMRILib.correction import Correction, Measures
 
 OUTPUTS = ("image", "biasField", "statistics", "histogram")
-_BINS = 128
+# Points of a histogram's curve, and about as many voxels as make it smooth.
+_BINS, _ENOUGH = 128, 100_000
 
 
 def require_same_grid(image: Volume, other: Volume, what: str) -> None:
@@ -117,12 +118,11 @@ def statistics_table(measures: Measures) -> Table:
 def histogram(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> Figure:
     """Shares of the mask's voxels by intensity, before and after, over the range of 99.8 % of them."""
     images = {_("before"): before, _("after"): after}
-    # A regular subset is enough for a curve of 128 points.
-    step = max(1, round((np.count_nonzero(mask) / 500_000) ** (1 / 3)))
+    step = max(1, round((np.count_nonzero(mask) / _ENOUGH) ** (1 / 3)))
     part = (slice(None, None, step),) * 3 if min(mask.shape) > 4 * step else (slice(None),) * 3
     inside = mask[part] if mask[part].any() else mask
     part = part if inside is not mask else (slice(None),) * 3
-    values = {name: image[part][inside].astype(np.float64) for name, image in images.items()}
+    values = {name: image[part][inside].astype(np.float32) for name, image in images.items()}
     ends = [np.percentile(v, [0.1, 99.9]) for v in values.values()]
     low, high = min(e[0] for e in ends), max(e[1] for e in ends)
     if not high > low:

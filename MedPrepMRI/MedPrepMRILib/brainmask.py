@@ -14,7 +14,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, operation
 from MedPrepCommonLib.result import Check, Result
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 from MedPrepMRILib.brainsurface import Levels, filled, find_surface
-from MedPrepMRILib.headcells import HeadCells, foreground, head_cells, largest
+from MedPrepMRILib.headcells import HeadCells, foreground, head_cells, largest, without_holes
 
 # Below the vertex a head is brain for this long (mm); neck and face must not pull the start downwards.
 _VERTEX_TO_BASE = 150.0
@@ -71,7 +71,9 @@ def find_brain(volume: Volume, fraction: float = 0.5, job: Job | None = None) ->
             _("Expected a head, or a brain without its skull."),
             _("Choose region foreground, or give a mask of your own."),
         )
+    job.check()
     far = ndimage.distance_transform_edt(~brain, sampling=cells.spacing_kji) > _SCALP_DISTANCE
+    job.check()
     stripped = np.count_nonzero(cells.head & far) < _SCALP_SHARE * np.count_nonzero(brain)
     mask = np.empty(volume.shape, bool)
     if stripped:
@@ -106,7 +108,9 @@ def _grow(volume: Volume, cells: HeadCells, fraction: float, job: Job) -> np.nda
     median = float(np.median(tissue)) if tissue.size else cells.bright
     levels = Levels(cells.dark, cells.signal, cells.bright, max(median, cells.signal))
     points, triangles = find_surface(drawn_out, cells.spacing_kji, center, radius, levels, fraction, job)
+    job.check()
     inside = filled(points, triangles, cells.spacing_kji, drawn_out.shape)
+    job.check()
     kept = tuple(slice(p, p + n) for p, n in zip(pads, cells.means.shape, strict=True))
     return inside[kept] & ndimage.binary_dilation(cells.head)
 
@@ -142,12 +146,21 @@ def _not_background(volume: Volume, cells: HeadCells, mask: np.ndarray, job: Job
     for k in range(volume.shape[0]):
         job.check()
         mask[k] = volume.array[k] > cells.signal if background is None else volume.array[k] != background
-    mask[...] = ndimage.binary_fill_holes(largest(mask))
+    box = tuple(
+        slice(ends[0], ends[-1] + 1)
+        for ends in (np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3))
+    )
+    job.check()
+    piece = largest(mask[box])
+    job.check()
+    piece = without_holes(piece)
     job.check()
     thin = int(np.argmin(np.multiply(volume.shape, volume.spacing_kji)))
     if volume.shape[thin] * volume.spacing_kji[thin] < _THIN:
-        for plane in np.moveaxis(mask, thin, 0):
-            plane |= ndimage.binary_fill_holes(plane)
+        for plane in np.moveaxis(piece, thin, 0):
+            plane |= without_holes(plane)
+    mask[...] = False
+    mask[box] = piece
 
 
 @operation(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 
 from MedPrepCommonLib.job import Job
+from MedPrepMRILib.headcells import without_holes
 
 # Of Smith 2002: how far inwards (mm) the darkest and the brightest tissue are looked for, the radii of
 # curvature (mm) between which smoothing sets in, and the weight of the image.
@@ -19,7 +20,7 @@ _DARK_REACH, _BRIGHT_REACH = 20.0, 10.0
 _SHARPEST, _FLATTEST = 3.33, 10.0
 _IMAGE_WEIGHT = 0.05
 # A coarse surface finds the brain, a fine one its shape.
-_ROUNDS = ((3, 500), (4, 250))
+_ROUNDS = ((3, 400), (4, 150))
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,21 @@ def find_surface(
         points = center + directions * radius / 2 if points is None else _subdivided(points, level)
         mesh = _Mesh(len(directions), triangles)
         for n in range(iterations):
-            points = points + _step(points, mesh, look, levels, fraction)
             if n % 10 == 0:
+                spacing = mesh.spacing(points)
                 job.report((done + n) / total)
+            points = points + _step(points, spacing, mesh, look, levels, fraction)
         done += iterations
     return points, triangles
 
 
-def _step(points, mesh: _Mesh, look: _Sampler, levels: Levels, fraction: float) -> np.ndarray:
-    """How every point moves in one iteration, mm."""
+def _step(
+    points: np.ndarray, spacing: float, mesh: _Mesh, look: _Sampler, levels: Levels, fraction: float
+) -> np.ndarray:
+    """How every point moves in one iteration, mm; `spacing` is the mean distance of neighbours."""
     normals = mesh.normals(points)
     to_mean = mesh.means @ points - points
-    along = np.sum(to_mean * normals, axis=1, keepdims=True)
-    spacing = mesh.spacing(points)
+    along = np.einsum("nc,nc->n", to_mean, normals)[:, None]
     # Flat parts are left alone, sharp folds are smoothed.
     curvature = 2.0 * np.abs(along) / spacing**2
     middle = (1 / _SHARPEST + 1 / _FLATTEST) / 2
@@ -103,10 +106,14 @@ class _Sampler:
         self._near = int(np.searchsorted(self._depths, _BRIGHT_REACH, "right"))
 
     def inwards(self, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        places = points[None] - self._depths[:, None, None] * normals[None]
-        index = np.rint(places / self._spacing).astype(np.intp) + 1
-        np.clip(index, 0, self._shape - 1, out=index)
-        flat = (index[..., 0] * self._shape[1] + index[..., 1]) * self._shape[2] + index[..., 2]
+        flat = 0
+        for axis, (spacing, size) in enumerate(zip(self._spacing, self._shape, strict=True)):
+            # Half a cell for rounding, one for the padding.
+            start, step = points[:, axis] / spacing + 1.5, normals[:, axis] / spacing
+            place = start - self._depths[:, None] * step
+            np.maximum(place, 0, out=place)
+            np.minimum(place, size - 1, out=place)
+            flat = flat * size + place.astype(np.intp)
         values = self._values[flat]
         return values.min(axis=0), values[: self._near].max(axis=0)
 
@@ -128,8 +135,10 @@ class _Mesh:
     def normals(self, points: np.ndarray) -> np.ndarray:
         """Outward unit normals (n, 3)."""
         a, b, c = (points[self._triangles[:, n]] for n in range(3))
-        normals = self._faces @ np.cross(b - a, c - a)
-        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+        (x, y, z), (u, v, w) = (b - a).T, (c - a).T
+        normals = self._faces @ np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)
+        lengths = np.sqrt(np.einsum("nc,nc->n", normals, normals))
+        return normals / np.maximum(lengths, 1e-9)[:, None]
 
     def spacing(self, points: np.ndarray) -> float:
         """Mean distance of neighbours."""
@@ -192,4 +201,4 @@ def filled(points: np.ndarray, triangles: np.ndarray, spacing_kji, shape) -> np.
     np.clip(index, 1, np.array(shape) + 2, out=index)
     cells = np.zeros([n + 4 for n in shape], bool)
     cells[tuple(index.T)] = True
-    return ndimage.binary_fill_holes(cells)[2:-2, 2:-2, 2:-2]
+    return without_holes(cells)[2:-2, 2:-2, 2:-2]

@@ -14,22 +14,18 @@ from MedPrepCommonLib.operation import Help, Preset, operation
 from MedPrepCommonLib.parameters import nearest
 from MedPrepCommonLib.result import Figure, Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Volume
-from MedPrepMRILib import n4, quality, shrink
+from MedPrepMRILib import quality
 from MedPrepMRILib.biasresult import histogram, require_same_grid, require_signal, working_mask
 from MedPrepMRILib.correction import Correction, divide
 from MedPrepMRILib.logfield import LogField
 from MedPrepMRILib.lowpass import BiasGaussian, BiasHomomorphic, gaussian_field, homomorphic_field
+from MedPrepMRILib.n4_operation import N4
 from MedPrepMRILib.polynomial import BiasPolynomial, polynomial_field
-
-
-def _n4_field(image: Volume, mask: np.ndarray, job: Job) -> LogField:
-    samples = shrink.samples(image, shrink.factors(image))
-    return n4.estimate(image.array, mask, samples, job=job).log_field()
 
 
 # Each with the defaults of its own operation.
 METHODS: dict[str, Callable[[Volume, np.ndarray, Job], LogField]] = {
-    "n4": _n4_field,
+    "n4": lambda image, mask, job: N4().field(image, mask, None, job).log_field(),
     "polynomial": lambda image, mask, job: polynomial_field(image, mask, BiasPolynomial().degree, job),
     "gaussian": lambda image, mask, job: gaussian_field(image, mask, BiasGaussian().sigma, job),
     "homomorphic": lambda image, mask, job: homomorphic_field(
@@ -97,16 +93,16 @@ class CompareBias:
         require_signal(image.array, inside)
         result, curves, rows = Result(), [], []
         if reference is not None:
-            found = quality.compare(image.array, reference.array, inside)
+            found = quality.compare(image.array, reference.array, inside, job.part(0.1, 0.15))
             rows.append((_("none"), None, found))
         names = self.chosen()
         for n, name in enumerate(names):
-            part = job.part(0.1 + 0.9 * n / len(names), 0.1 + 0.9 * (n + 1) / len(names), name)
+            part = job.part(0.15 + 0.85 * n / len(names), 0.15 + 0.85 * (n + 1) / len(names), name)
             correction = self._correct(name, image, inside, part)
             part.check()
             found = None
             if reference is not None:
-                found = quality.compare(correction.image, reference.array, inside)
+                found = quality.compare(correction.image, reference.array, inside, part.part(0.7, 1.0))
                 values = zip(("MSE", "PSNR", "SSIM"), found, strict=True)
                 result.metrics |= {name + what: value for what, value in values}
             rows.append((name, correction.measures, found))
@@ -122,8 +118,8 @@ class CompareBias:
         return result
 
     def _correct(self, name: str, image: Volume, inside: np.ndarray, job: Job) -> Correction:
-        field = METHODS[name](image, inside, job.part(0.0, 0.6))
-        return divide(image.array, inside, field.reader(), job.part(0.6, 0.9))
+        field = METHODS[name](image, inside, job.part(0.0, 0.5))
+        return divide(image.array, inside, field.reader(), job.part(0.5, 0.7))
 
 
 def _table(rows) -> Table:

@@ -84,8 +84,8 @@ def head_cells(volume: Volume, job: Job | None = None) -> HeadCells:
         if head.shape[axis] * spacing[axis] < 60.0:
             planes = np.moveaxis(head, axis, 0)
             for plane in planes:
-                plane |= ndimage.binary_fill_holes(plane)
-    head = ndimage.binary_fill_holes(head)
+                plane |= without_holes(plane)
+    head = without_holes(head)
     return HeadCells(means, factors, spacing, volume.shape, dark, bright, signal, head)
 
 
@@ -133,6 +133,17 @@ def largest(cells: np.ndarray) -> np.ndarray:
     if count < 2:
         return cells
     return labels == np.bincount(labels.reshape(-1))[1:].argmax() + 1
+
+
+def without_holes(cells: np.ndarray) -> np.ndarray:
+    """`cells` (bool) and all that they enclose; faster than scipy's binary_fill_holes on large arrays."""
+    labels, count = ndimage.label(~cells)
+    outside = np.zeros(count + 1, bool)
+    for axis in range(cells.ndim):
+        for end in (0, -1):
+            outside[labels.take(end, axis)] = True
+    outside[0] = False
+    return ~outside[labels]
 
 
 def _linear(n: int, factor: int, count: int) -> np.ndarray:

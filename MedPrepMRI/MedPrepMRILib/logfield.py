@@ -44,16 +44,24 @@ class LogField:
         # All terms share one product along i: their coefficients stand side by side.
         columns = np.ascontiguousarray(np.concatenate(right))
         height, width = len(left[0]), columns.shape[1]
-        step = max(1, _MOST_PRODUCTS // columns.size)
+        ends = np.cumsum([0] + [plane.shape[2] for plane in planes])
 
         def read(k: int) -> np.ndarray:
-            rows = np.concatenate([j @ plane[k] for j, plane in zip(left, planes, strict=True)], axis=1)
+            rows = np.empty((height, ends[-1]), np.float32)
+            for along_j, plane, start, stop in zip(left, planes, ends[:-1], ends[1:], strict=True):
+                _product(along_j, plane[k], rows[:, start:stop])
             out = np.empty((height, width), np.float32)
-            for start in range(0, height, step):
-                np.matmul(rows[start : start + step], columns, out=out[start : start + step])
+            _product(rows, columns, out)
             return out if self.limits is None else np.clip(out, *self.limits, out=out)
 
         return read
+
+
+def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """Write a @ b to `out`, in pieces so small that the linear algebra library starts no threads."""
+    step = max(1, _MOST_PRODUCTS // b.size)
+    for start in range(0, len(a), step):
+        np.matmul(a[start : start + step], b, out=out[start : start + step])
 
 
 def interpolated(values: np.ndarray, samples: Sequence[slice], shape: tuple[int, int, int]) -> LogField:

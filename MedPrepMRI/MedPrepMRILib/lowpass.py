@@ -29,14 +29,14 @@ _LEAST_SHARE = 1e-3
 def coarse_signal(image: Volume, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[slice, ...]]:
     """Image (float64) and mask (signal above zero) on a grid of about 4 mm, and the voxels that make it."""
     samples = shrink.samples(image, shrink.factors(image))
+    if not (mask[samples] & (image.array[samples] > 0)).any():
+        # A mask so thin that the grid misses it: the grid is laid through its first voxel.
+        first = np.unravel_index(int(np.argmax(mask & (image.array > 0))), mask.shape)
+        samples = tuple(
+            slice(int(start) % part.step, None, part.step) for start, part in zip(first, samples, strict=True)
+        )
     coarse = image.array[samples].astype(np.float64)
-    inside = mask[samples] & (coarse > 0)
-    if not inside.any():
-        # A mask so thin that the grid misses it: every voxel then.
-        samples = (slice(None),) * 3
-        coarse = image.array.astype(np.float64)
-        inside = mask & (coarse > 0)
-    return coarse, inside, samples
+    return coarse, mask[samples] & (coarse > 0), samples
 
 
 def gaussian_field(image: Volume, mask: np.ndarray, sigma: float, job: Job | None = None) -> LogField:

@@ -150,7 +150,7 @@ class N4:
                 correction = divide(image.array, inside, found.log_slice, rest)
                 record = found.iterations
         else:
-            field = self._own(image, inside, weight, steps, part)
+            field = self.field(image, inside, weight, part)
             correction = divide(image.array, inside, field.log_field().reader(), rest)
             record = field.iterations
             if len(field.lattices) < len(self.levels()):
@@ -176,7 +176,9 @@ class N4:
             for n, s in zip(image.shape, image.spacing_kji, strict=True)
         )
 
-    def _own(self, image: Volume, inside: np.ndarray, weight: Volume | None, steps, job: Job) -> n4.N4Field:
+    def field(self, image: Volume, inside: np.ndarray, weight: Volume | None, job: Job) -> n4.N4Field:
+        """The field by MedPrep's own solver; `inside` (k, j, i) is the mask, bool."""
+        steps = shrink.factors(image, self.shrinkFactor)
         return n4.estimate(
             image.array,
             inside,
@@ -193,22 +195,25 @@ class N4:
         )
 
     def _itk_task(self, image: Volume, inside: np.ndarray, weight: Volume | None, steps) -> n4itk.Task:
-        samples = shrink.samples(image, steps)
-        coarse = np.ascontiguousarray(image.array[samples], np.float32)
-        mask = inside[samples] & (coarse > 0)
         if weight is not None:
-            mask &= weight.array[samples] > 0
-        n4.require_voxels(int(mask.sum()))
+            raise InputError(
+                _("The engine itk got a weight image."),
+                _("Expected none: SimpleITK's filter takes a mask only."),
+                _("Use the engine medprep, or leave the weight image out."),
+            )
         if self.splineDistance:
             raise ParameterError(
                 _("mri.n4.splineDistance is {value:g} mm.").format(value=self.splineDistance),
                 _("Expected 0 with the engine itk, which knows only the mesh resolution."),
                 _("Set the mesh resolution instead, or use the engine medprep."),
             )
+        samples = shrink.samples(image, steps)
+        coarse = np.ascontiguousarray(image.array[samples], np.float32)
+        mask = inside[samples] & (coarse > 0)
+        n4.require_voxels(int(mask.sum()))
         return n4itk.Task(
             coarse,
             mask,
-            None if weight is None else np.ascontiguousarray(weight.array[samples], np.float32),
             image.shape,
             self.levels(),
             self.convergence,

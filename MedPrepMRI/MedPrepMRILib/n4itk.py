@@ -29,14 +29,13 @@ class Task:
 
     Parameters
     ----------
-    image : the sampled image, float32. mask : bool of the same shape. weight : float32, or None.
+    image : the sampled image, float32. mask : bool of the same shape.
     shape : of the full grid, on which the field is wanted.
     mesh : spans of the first level.
     """
 
     image: np.ndarray
     mask: np.ndarray
-    weight: np.ndarray | None
     shape: tuple[int, int, int]
     iterations: tuple[int, ...]
     convergence: float
@@ -65,12 +64,10 @@ def estimate(task: Task, job: Job) -> Iterator[Found]:
     """
     with tempfile.TemporaryDirectory(prefix="medprep-") as name:
         folder = Path(name)
-        arrays = {"image": task.image, "mask": task.mask.astype(np.uint8)}
-        if task.weight is not None:
-            arrays["weight"] = task.weight
         np.savez(
             folder / "task.npz",
-            **arrays,
+            image=task.image,
+            mask=task.mask.astype(np.uint8),
             shape=task.shape,
             iterations=task.iterations,
             convergence=task.convergence,
@@ -139,8 +136,11 @@ def _run(folder: Path, task: Task, job: Job) -> tuple[N4Iteration, ...]:
         child.stdin.close()
         child.stdout.close()
     if child.returncode != 0 or not (folder / "field.npy").is_file():
+        told = [line for line in said if "error" in line.lower()] or said
         raise MedPrepError(
-            _("ITK's N4 filter failed: {reason}").format(reason=said[-1] if said else child.returncode),
+            _("ITK's N4 filter failed: {reason}.").format(
+                reason=told[-1].rstrip(".") if told else child.returncode
+            ),
             _("Expected a bias field."),
             _("Use the engine medprep, or a larger mask."),
         )

@@ -19,9 +19,6 @@ def main(folder: str) -> None:
 
     with np.load(os.path.join(folder, "task.npz")) as stored:
         task = dict(stored)
-    images = [sitk.GetImageFromArray(task["image"]), sitk.GetImageFromArray(task["mask"])]
-    if "weight" in task:
-        images.append(sitk.GetImageFromArray(task["weight"]))
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations([int(n) for n in task["iterations"]])
     corrector.SetConvergenceThreshold(float(task["convergence"]))
@@ -37,7 +34,7 @@ def main(folder: str) -> None:
         sys.stdout.flush()
 
     corrector.AddCommand(sitk.sitkIterationEvent, tell)
-    corrector.Execute(*images)
+    corrector.Execute(sitk.GetImageFromArray(task["image"]), sitk.GetImageFromArray(task["mask"]))
     whole = sitk.Image([int(n) for n in task["shape"][::-1]], sitk.sitkUInt8)
     field = corrector.GetLogBiasFieldAsImage(whole)
     np.save(os.path.join(folder, "field.npy"), sitk.GetArrayViewFromImage(field).astype(np.float32))

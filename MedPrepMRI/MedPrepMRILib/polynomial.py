@@ -24,6 +24,8 @@ _MOST_ITERATIONS, _CONVERGED = 100, 2e-4
 _TUKEY = 4.685
 # Outside the mask the log field may leave its range inside by this much.
 _BEYOND = 0.05
+# Samples per product.
+_PIECE = 200
 
 
 def polynomial_field(image: Volume, mask: np.ndarray, degree: int, job: Job | None = None) -> LogField:
@@ -61,16 +63,16 @@ def polynomial_field(image: Volume, mask: np.ndarray, degree: int, job: Job | No
     field, solution = np.zeros_like(log), np.zeros(len(powers))
     # A little stiffness keeps a slab's or a corner's unseen directions at rest.
     stiffness = 1e-6 * len(log) * np.eye(len(powers))
-    weighted, normal, robust = design, design.T @ design + stiffness, False
+    weighted, normal, robust = design, _gram(design, design) + stiffness, False
     for n in range(_MOST_ITERATIONS):
         corrected = log - field
         rest = corrected - sharpened(corrected)
         if robust:
             weighted = design * _biweight(rest)[:, None]
-            normal = weighted.T @ design + stiffness
-        step = np.linalg.solve(normal, weighted.T @ rest)
+            normal = _gram(weighted, design) + stiffness
+        step = np.linalg.solve(normal, _gram(weighted, rest))
         solution += step
-        change = design @ step
+        change = np.einsum("nc,c->n", design, step)
         field += change
         job.report((n + 1) / _MOST_ITERATIONS, _("Polynomial, iteration {n}").format(n=n + 1))
         if change.std() < _CONVERGED:
@@ -84,6 +86,14 @@ def polynomial_field(image: Volume, mask: np.ndarray, degree: int, job: Job | No
     # A polynomial runs away outside the mask.
     limits = float(field.min()) - _BEYOND, float(field.max()) + _BEYOND
     return LogField((Term(coefficients, tuple(matrices)),), limits)
+
+
+def _gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a.T @ b`` in pieces so small that the linear algebra library starts no threads of its own."""
+    total = np.zeros((a.shape[1], *b.shape[1:]))
+    for start in range(0, len(a), _PIECE):
+        total += a[start : start + _PIECE].T @ b[start : start + _PIECE]
+    return total
 
 
 def _biweight(rest: np.ndarray) -> np.ndarray:
