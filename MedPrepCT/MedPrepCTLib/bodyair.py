@@ -21,6 +21,8 @@ _WALL_MM = 6.0
 # The median of a cropped lung lies above this, of room air below.
 _ROOM_AIR_HU = -955
 _FLANK_MM, _TAPER_MM = 9.0, 15.0
+# Smaller parts of a slice have no say in whether a lung is cut there.
+_CUT_MM2 = 120.0
 # Narrower than this is a child; slim adults measure more.
 _ADULT_WIDTH_MM = 240.0
 
@@ -147,11 +149,16 @@ def _cropped_lungs(coarse, labels, cells, reaches, frame, void, body, spacing_kj
     cropped = np.zeros(len(cells), bool)
     dense = np.bincount(labels[(labels > 0) & (coarse > _ROOM_AIR_HU)], minlength=len(cells))
     likely = reaches & (2 * dense > cells)
-    if not likely.any():
-        return cropped
     # Between air and tissue lies a cell of mixed content: the body starts one cell further.
     near_body = dilate(body, 1.01 * max(spacing_kji[1:]), (1e6, *spacing_kji[1:]))
-    passed = likely & _bounded_by_body(labels, likely, near_body, void)
+    # Where the border of the picture cuts no body it cuts no lung. Parts are numbered slice after slice.
+    cut = (near_body & frame).any(axis=(1, 2))
+    last_part = np.maximum.accumulate(labels.max(axis=(1, 2)))
+    likely &= cut[np.searchsorted(last_part, np.arange(len(cells)))]
+    if not likely.any():
+        return cropped
+    passed = likely & (cells * spacing_kji[1] * spacing_kji[2] > _CUT_MM2)
+    passed &= _bounded_by_body(labels, likely, near_body, void)
     # No lung lies behind the spine.
     at = np.argwhere(passed[labels])
     name = labels[tuple(at.T)]
