@@ -22,7 +22,6 @@ from MedPrepMRILib.lowpass import BiasGaussian, BiasHomomorphic, gaussian_field,
 from MedPrepMRILib.n4_operation import N4
 from MedPrepMRILib.polynomial import BiasPolynomial, polynomial_field
 
-
 # Each with the defaults of its own operation.
 METHODS: dict[str, Callable[[Volume, np.ndarray, Job], LogField]] = {
     "n4": lambda image, mask, job: N4().field(image, mask, None, job).log_field(),
