@@ -4,7 +4,7 @@ import importlib
 import unittest
 from pathlib import Path
 
-MODULES = ("MedPrepCommon", "MedPrepCT")
+MODULES = ("MedPrepCommon", "MedPrepCT", "MedPrepMRI")
 
 
 class MedPrepInstallationTest(unittest.TestCase):
