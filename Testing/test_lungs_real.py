@@ -158,3 +158,13 @@ def test_crops_agree_with_the_whole(shared_data, crop):
     part = segment_lungs(hu[crop], spacing)
     for side in (RIGHT_LUNG, LEFT_LUNG):
         assert dice(part == side, whole == side) > 0.97
+
+
+def test_a_sliver_of_lung_at_the_border_is_no_trachea(shared_data):
+    """The left lung cut off but for a strip: the trachea in the middle of the picture is still the airway."""
+    hu, spacing = read(shared_data / "ct/cip-ct64/ct.nrrd")
+    whole = segment_lungs(hu, spacing)[:, :, :40]
+    part = segment_lungs(hu[:, :, :40], spacing)
+    assert dice(part == AIRWAY, whole == AIRWAY) > 0.7
+    for side in (RIGHT_LUNG, LEFT_LUNG):
+        assert dice(part == side, whole == side) > 0.95

@@ -96,6 +96,9 @@ def find_trachea(
     smallest, largest = (limit * scale**2 for limit in _TRACHEA_MM2)
     tube = (area >= smallest) & (area <= largest) & (large <= 6.5 * small) & (compact > 0.75)
     tube &= (mean < -720) & (away <= _MIDLINE_MM)
+    # A sliver of lung at the edge of a cropped picture is round too; a trachea there would be cut open.
+    edge = (j == 0) | (j == inside.shape[1] - 1) | (i == 0) | (i == inside.shape[2] - 1)
+    tube[name[edge]] = False
     tube[0] = False
     # Lungs are what is large and no mere gas; the trachea is not found below their middle, bowel is.
     big = (area > 2.5 * largest) & (mean > -950)
