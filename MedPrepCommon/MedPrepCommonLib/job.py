@@ -40,7 +40,9 @@ class Job:
         self.check()
         if self._progress is not None:
             self._message = message or self._message
-            self._progress(self._start + self._length * min(max(fraction, 0.0), 1.0), self._message)
+            whole = self._start + self._length * min(max(fraction, 0.0), 1.0)
+            # Rounded, so that the end of one part is not a hair above the start of the next.
+            self._progress(round(whole, 9), self._message)
 
     def part(self, start: float, stop: float, message: str = "") -> Job:
         """A job for the share [start, stop] of this one; its 0..1 maps onto that share."""
