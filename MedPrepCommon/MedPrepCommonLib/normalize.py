@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from . import blocks, voxel_statistics
-from .errors import GeometryError, InputError, ParameterError
+from .errors import InputError, ParameterError
 from .i18n import _
 from .job import Job
 from .operation import Help, Preset, Span, Words, operation
@@ -91,14 +91,8 @@ class Normalize:
             )
 
     def __call__(self, image: Volume, mask: LabelVolume | None, job: Job) -> Result:
-        if mask is not None and not mask.same_grid(image):
-            raise GeometryError(
-                _("The mask lies on another grid than the image."),
-                _("Expected the image's {shape} voxels at the same place.").format(
-                    shape=" x ".join(map(str, image.shape[::-1]))
-                ),
-                _("Resample the mask to the image first."),
-            )
+        if mask is not None:
+            mask.require_grid_of(image, _("mask"))
         return self._zscore(image, mask, job) if self.method == "zscore" else self._minmax(image, job)
 
     def _minmax(self, image: Volume, job: Job) -> Result:

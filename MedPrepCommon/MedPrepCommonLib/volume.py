@@ -152,6 +152,17 @@ class Volume:
         reach = np.append(np.array(self.shape[::-1], float) - 1, 1.0)
         return bool((np.abs(self.ijkToRAS - other.ijkToRAS) @ reach).max() <= max(tolerance, 1e-6))
 
+    def require_grid_of(self, image: Volume, what: str) -> None:
+        """Raise :class:`GeometryError` unless this volume, called `what`, has the voxels of `image`."""
+        if not self.same_grid(image):
+            raise GeometryError(
+                _("The {what} lies on another grid than the image.").format(what=what),
+                _("Expected the image's {shape} voxels at the same place.").format(
+                    shape=" x ".join(map(str, image.shape[::-1]))
+                ),
+                _("Resample the {what} to the image first.").format(what=what),
+            )
+
     def require_orthogonal(self) -> None:
         """Raise :class:`GeometryError` when the grid is sheared (gantry tilt)."""
         if self.shear > SHEAR_TOLERANCE:
@@ -249,3 +260,23 @@ class LabelVolume(Volume):
     def mask(self, value: int | None = None) -> np.ndarray:
         """Boolean (k, j, i): where the label is `value`, or any label at all."""
         return self.array != 0 if value is None else self.array == value
+
+    def inside(self, image: Volume) -> np.ndarray:
+        """Boolean (k, j, i): this mask on `image`.
+
+        Raises
+        ------
+        GeometryError
+            when it lies on another grid.
+        InputError
+            when it is empty.
+        """
+        self.require_grid_of(image, _("mask"))
+        found = self.mask()
+        if not found.any():
+            raise InputError(
+                _("The mask is empty."),
+                _("Expected at least one voxel inside."),
+                _("Choose another mask, or none."),
+            )
+        return found

@@ -16,7 +16,6 @@ from MedPrepMRILib.biasresult import (
     field_volume,
     histogram,
     metrics,
-    require_same_grid,
     require_signal,
     statistics_table,
     working_mask,
@@ -72,7 +71,7 @@ class BiasField:
                     _("Expected one with the method {method}.").format(method=self.method),
                     _("Choose the corrected image, or the method lowPass."),
                 )
-            require_same_grid(image, corrected, _("corrected image"))
+            corrected.require_grid_of(image, _("corrected image"))
         inside = working_mask(image, mask, job.part(0.0, 0.3))
         require_signal(image.array, inside)
         if self.method == "lowPass":

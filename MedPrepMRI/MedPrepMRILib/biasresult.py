@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from MedPrepCommonLib.errors import GeometryError, InputError
+from MedPrepCommonLib.errors import InputError
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.result import Curve, Figure, Result, Table
@@ -17,18 +17,6 @@ OUTPUTS = ("image", "biasField", "statistics", "histogram")
 _BINS, _ENOUGH = 128, 100_000
 
 
-def require_same_grid(image: Volume, other: Volume, what: str) -> None:
-    """Raise :class:`GeometryError` when `other`, a mask or another image, lies on another grid."""
-    if not other.same_grid(image):
-        raise GeometryError(
-            _("The {what} lies on another grid than the image.").format(what=what),
-            _("Expected the image's {shape} voxels at the same place.").format(
-                shape=" x ".join(map(str, image.shape[::-1]))
-            ),
-            _("Resample the {what} to the image first.").format(what=what),
-        )
-
-
 def working_mask(image: Volume, mask: LabelVolume | None, job: Job) -> np.ndarray:
     """The user's mask, or else the tissue that the image shows; (k, j, i) bool.
 
@@ -37,17 +25,7 @@ def working_mask(image: Volume, mask: LabelVolume | None, job: Job) -> np.ndarra
     GeometryError, InputError
         for a mask on another grid, an empty one, or an image without contrast.
     """
-    if mask is None:
-        return find_tissue(image, job)
-    require_same_grid(image, mask, _("mask"))
-    found = mask.mask()
-    if not found.any():
-        raise InputError(
-            _("The mask is empty."),
-            _("Expected at least one voxel inside."),
-            _("Choose another mask, or none."),
-        )
-    return found
+    return find_tissue(image, job) if mask is None else mask.inside(image)
 
 
 def require_signal(array: np.ndarray, mask: np.ndarray) -> None:

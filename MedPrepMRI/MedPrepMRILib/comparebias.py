@@ -15,7 +15,7 @@ from MedPrepCommonLib.parameters import nearest
 from MedPrepCommonLib.result import Figure, Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Volume
 from MedPrepMRILib import quality
-from MedPrepMRILib.biasresult import histogram, require_same_grid, require_signal, working_mask
+from MedPrepMRILib.biasresult import histogram, require_signal, working_mask
 from MedPrepMRILib.correction import Correction, divide
 from MedPrepMRILib.logfield import LogField
 from MedPrepMRILib.lowpass import BiasGaussian, BiasHomomorphic, gaussian_field, homomorphic_field
@@ -87,7 +87,7 @@ class CompareBias:
 
     def __call__(self, image: Volume, reference: Volume | None, mask: LabelVolume | None, job: Job) -> Result:
         if reference is not None:
-            require_same_grid(image, reference, _("reference image"))
+            reference.require_grid_of(image, _("reference image"))
         inside = working_mask(image, mask, job.part(0.0, 0.1))
         require_signal(image.array, inside)
         result, curves, rows = Result(), [], []

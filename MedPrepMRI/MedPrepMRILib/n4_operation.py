@@ -13,7 +13,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
 from MedPrepCommonLib.result import Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Volume
 from MedPrepMRILib import n4, n4itk, shrink
-from MedPrepMRILib.biasresult import OUTPUTS, bias_result, require_same_grid, require_signal, working_mask
+from MedPrepMRILib.biasresult import OUTPUTS, bias_result, require_signal, working_mask
 from MedPrepMRILib.correction import divide
 
 _MOST_LEVELS = 6
@@ -225,7 +225,7 @@ class N4:
 
 
 def _check_weight(image: Volume, weight: Volume) -> None:
-    require_same_grid(image, weight, _("weight image"))
+    weight.require_grid_of(image, _("weight image"))
     if weight.array.min() < 0 or not weight.array.max() > 0:
         raise InputError(
             _("The weight image goes from {low:g} to {high:g}.").format(

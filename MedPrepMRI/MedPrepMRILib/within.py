@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from MedPrepCommonLib.errors import GeometryError, InputError
-from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.volume import LabelVolume, Volume
 
@@ -28,27 +26,7 @@ def within(image: Volume, mask: LabelVolume | None, job: Job, region: str = "bra
         when the mask is empty, or no brain is found.
     """
     if mask is not None:
-        require_grid(image, mask)
-        inside = mask.mask()
-        if not inside.any():
-            raise InputError(
-                _("The mask is empty."),
-                _("Expected at least one voxel inside."),
-                _("Choose another mask, or none."),
-            )
-        return inside
+        return mask.inside(image)
     if region == "brain":
         return find_brain(image, job=job)[0]
     return foreground(image, job) if region == "foreground" else np.ones(image.shape, bool)
-
-
-def require_grid(image: Volume, mask: LabelVolume) -> None:
-    """Raise :class:`GeometryError` unless the mask has the image's voxels."""
-    if not mask.same_grid(image):
-        raise GeometryError(
-            _("The mask lies on another grid than the image."),
-            _("Expected the image's {shape} voxels at the same place.").format(
-                shape=" x ".join(map(str, image.shape[::-1]))
-            ),
-            _("Resample the mask to the image first."),
-        )
