@@ -3,7 +3,7 @@
 1. Slicer --no-splash --python-script Tools/screenshots.py --additional-module-paths MedPrepCommon MedPrepCT
 2. python3 run.py demo
    chromium --headless --hide-scrollbars --window-size=1000,1100 --screenshot=Screenshots/report.png \
-       medprep-demo/report.html
+       medprep-demo/chest/report.html
 3. python3 run.py python Tools/screenshots.py       makes the files small: at most 256 colours
 """
 
