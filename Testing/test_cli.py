@@ -424,3 +424,19 @@ def test_the_demos_dice_is_counted_right() -> None:
     assert demochest.dice(a, ~a) == 0.0
     assert demochest.dice(a, np.array([1, 0, 0, 0], bool)) == pytest.approx(2 / 3)
     assert demochest.dice(a & False, a & False) == 1.0
+
+
+def test_the_demo_finds_the_phantoms_field_and_motion(demo) -> None:
+    folder, done = demo
+    rows = re.findall(
+        r"^  (T1|T2|FLAIR) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)", done.stdout, re.M
+    )
+    assert [row[0] for row in rows] == ["T1", "T2", "FLAIR"]
+    for _name, *numbers in rows:
+        r, before, after, white_before, white_after, best = map(float, numbers)
+        assert r > 0.99 and after < 1.2 < 8 < before
+        assert abs(white_after - best) < 0.3 and best + 3 < white_before
+    (error,) = re.findall(r"^  Target error +([\d.]+) mm", done.stdout, re.M)
+    assert float(error) < 0.5
+    names = {"image.nii.gz", "correctedT2.nii.gz", "t1.nii.gz", "t2.nii.gz", "flair.nii.gz", "scene.mrb"}
+    assert names <= set(files(folder / "medprep-demo" / "brain"))

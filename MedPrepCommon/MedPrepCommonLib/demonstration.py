@@ -1,6 +1,6 @@
 """The demo: built-in phantoms whose truth is known, each through a recipe into a folder of its own.
 
-A demonstration is a module ``demoNAME.py`` with TITLE, RECIPE and ``run(folder, job)``, whose result has a
+A demonstration is a module ``demoNAME.py`` with TITLE and ``run(folder, job)``, whose result has a
 ``text()``. To add one, write it and name it in DEMOS.
 """
 
@@ -17,7 +17,7 @@ from . import outputfolder, outputs
 from .i18n import _
 from .job import Job
 
-DEMOS = ("chest",)
+DEMOS = ("chest", "brain")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Demo:
         """The summary that ends the demo."""
         parts = []
         for name, one in self.found.items():
-            module = _module(name)
-            parts += [f"{module.TITLE}: {module.RECIPE}", "", one.text(), ""]
+            title = _module(name).TITLE
+            parts += [title, "=" * len(title), one.text(), ""]
         return "\n".join(parts).rstrip()
 
 
