@@ -87,6 +87,7 @@ class MedPrepMRIWidget(MedPrepWidget):
     logicClass = MedPrepMRILogic
     operationIds = OPERATIONS
     recipes = RECIPES
+    overlays = ("biasField", "logField")
 
 
 class MedPrepMRITest(ScriptedLoadableModuleTest, moduletest.BrainScenarios):
