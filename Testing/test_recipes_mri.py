@@ -33,7 +33,9 @@ def test_t1(stripped) -> None:
     name = "mri-t1-stripped" if stripped else "mri-t1"
     found = runner.run(recipe.load(name), {"image": images["t1"]}).result
     assert snapshot(images["t1"]) == before
-    assert set(found.images) == {"image", "corrected", "biasField"}
+    assert set(found.images) == {"image", "corrected", "biasField", "logField"}
+    # With the pictures of these, the report has the six of a bias field: histograms and a row's profile too.
+    assert {"histogram", "profile", "fieldProfile"} <= set(found.figures)
     assert set(found.labels) == ({"stripe", "mask"} if stripped else {"stripe"})
     assert found.images["image"].spacing == pytest.approx((1, 1, 1))
     assert all(label.same_grid(found.images["image"]) for label in found.labels.values())
