@@ -22,7 +22,7 @@ HELP = """MedPrep {version}: prepares CT, MRI and X-ray images for deep learning
   {python} run.py VERB [ARGUMENTS]      from any folder; add --help after a verb for its options
 
 MedPrep
-  demo                a built-in chest phantom through the recipe ct-lung, with a report
+  demo                built-in phantoms through the recipes, beside their known truth, with reports
   operations          what MedPrep can do to an image, with parameters, units and presets
   recipes             recipes that come with MedPrep
   run RECIPE --input image=PATH --out FOLDER

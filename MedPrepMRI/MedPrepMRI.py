@@ -3,7 +3,7 @@
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from MedPrepCommonLib import moduletest
+from MedPrepCommonLib import moduletest, sampledata
 from MedPrepCommonLib.errors import ParameterError
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
 from MedPrepCommonLib.panel import MedPrepWidget
@@ -40,6 +40,7 @@ class MedPrepMRI(ScriptedLoadableModule):
             "and records what it did. Not for diagnosis."
         )
         self.parent.acknowledgementText = _("Methods and references are listed with each result.")
+        sampledata.register(sampledata.BRAIN)
 
 
 MedPrepMRIParameterNode = parameterNodeClass("MedPrepMRIParameterNode", OPERATIONS, RECIPES)
@@ -87,6 +88,7 @@ class MedPrepMRIWidget(MedPrepWidget):
     logicClass = MedPrepMRILogic
     operationIds = OPERATIONS
     recipes = RECIPES
+    overlays = ("biasField", "logField")
 
 
 class MedPrepMRITest(ScriptedLoadableModuleTest, moduletest.BrainScenarios):

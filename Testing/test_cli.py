@@ -16,7 +16,7 @@ import SimpleITK as sitk
 import tinyops
 from typer.testing import CliRunner
 
-from MedPrepCommonLib import cli, demonstration, outputs
+from MedPrepCommonLib import cli, demochest, outputs
 from MedPrepCommonLib.chestphantom import make_chest_phantom
 from MedPrepCommonLib.cliprogress import watched
 from MedPrepCommonLib.errors import Cancelled
@@ -389,17 +389,17 @@ def test_the_demo_finds_the_phantoms_lungs(demo) -> None:
 def test_the_demo_says_where_everything_is(demo) -> None:
     folder, done = demo
     for word in ("Report", "Pictures", "Scene", "Input"):
-        path = Path(re.search(rf"^{word} +(\S+)", done.stdout, re.M).group(1))
-        assert path.is_absolute() and path.exists(), word
+        paths = [Path(path) for path in re.findall(rf"^{word} +(\S+)", done.stdout, re.M)]
+        assert paths and all(path.is_absolute() and path.exists() for path in paths), word
     assert "358 x 358 x 300 voxels of 1 x 1 x 1 mm" in done.stdout
     assert {"image.nii.gz", "windowed.nii.gz", "lungs.seg.nrrd", "metal.seg.nrrd", "input.nii.gz"} <= set(
-        files(folder / "medprep-demo")
+        files(folder / "medprep-demo" / "chest")
     )
 
 
 def test_the_demo_replaces_itself_and_nothing_else(demo) -> None:
     folder, _done = demo
-    result = folder / "medprep-demo"
+    result = folder / "medprep-demo" / "chest"
     from MedPrepCommonLib import outputfolder
 
     outputfolder.check(result, overwrite=True)
@@ -412,7 +412,7 @@ def test_the_demo_replaces_itself_and_nothing_else(demo) -> None:
 
 def test_the_demos_input_is_the_phantom(demo) -> None:
     phantom = make_chest_phantom()
-    image = sitk.ReadImage(str(demo[0] / "medprep-demo" / "input.nii.gz"))
+    image = sitk.ReadImage(str(demo[0] / "medprep-demo" / "chest" / "input.nii.gz"))
     assert (sitk.GetArrayFromImage(image) == phantom.hu).all()
 
 
@@ -420,7 +420,23 @@ def test_the_demos_dice_is_counted_right() -> None:
     import numpy as np
 
     a = np.array([1, 1, 0, 0], bool)
-    assert demonstration.dice(a, a) == 1.0
-    assert demonstration.dice(a, ~a) == 0.0
-    assert demonstration.dice(a, np.array([1, 0, 0, 0], bool)) == pytest.approx(2 / 3)
-    assert demonstration.dice(a & False, a & False) == 1.0
+    assert demochest.dice(a, a) == 1.0
+    assert demochest.dice(a, ~a) == 0.0
+    assert demochest.dice(a, np.array([1, 0, 0, 0], bool)) == pytest.approx(2 / 3)
+    assert demochest.dice(a & False, a & False) == 1.0
+
+
+def test_the_demo_finds_the_phantoms_field_and_motion(demo) -> None:
+    folder, done = demo
+    rows = re.findall(
+        r"^  (T1|T2|FLAIR) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)", done.stdout, re.M
+    )
+    assert [row[0] for row in rows] == ["T1", "T2", "FLAIR"]
+    for _name, *numbers in rows:
+        r, before, after, white_before, white_after, best = map(float, numbers)
+        assert r > 0.99 and after < 1.2 < 8 < before
+        assert abs(white_after - best) < 0.3 and best + 3 < white_before
+    (error,) = re.findall(r"^  Target error +([\d.]+) mm", done.stdout, re.M)
+    assert float(error) < 0.5
+    names = {"image.nii.gz", "correctedT2.nii.gz", "t1.nii.gz", "t2.nii.gz", "flair.nii.gz", "scene.mrb"}
+    assert names <= set(files(folder / "medprep-demo" / "brain"))

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from ctimages import read
 from mriimages import image_of, mask_of, phantom, stored
 from scipy.spatial.transform import Rotation
@@ -305,3 +306,31 @@ def test_console_and_scene(slicerHost, tmp_path) -> None:
     three = logic.fuse(nodes["t1"], t2=nodes["t2"], flair=nodes["flair"])
     wanted = fuse(volumes).images["image"].array
     assert np.allclose(slicer.util.arrayFromVolume(three.image), wanted, atol=1e-5)
+
+
+def test_channels_keep_order_and_names_in_a_scene_and_in_nifti(slicerHost, tmp_path) -> None:
+    import json
+
+    import slicer
+
+    from MedPrepCommonLib import headless, outputs, scenefacts
+    from MedPrepCommonLib.scenevolumes import nodeFromVolume
+
+    volumes, _inside = head()
+    image = fuse(volumes, channels="flair, t1, t2").images["image"]
+    names = ["FLAIR", "T1", "T2"]
+    assert image.info["channelNames"] == names
+    nodeFromVolume(image, "fused")
+    headless.saveScene(tmp_path / "scene.mrb")
+    headless.clear()
+    headless.loadScene(tmp_path / "scene.mrb")
+    node = slicer.util.getNode("fused")
+    assert np.array_equal(slicer.util.arrayFromVolume(node), image.array)
+    assert json.loads(node.GetAttribute(scenefacts.INFO))["channelNames"] == names
+    outputs.write_nifti(image, tmp_path / "fused.nii.gz")
+    stored = sitk.ReadImage(str(tmp_path / "fused.nii.gz"))
+    assert stored.GetMetaData("descrip") == "channels: FLAIR, T1, T2"
+    assert np.array_equal(sitk.GetArrayFromImage(stored), image.array)
+    for n, name in enumerate(names):
+        values = volumes[name.lower()].array.astype(np.float64)
+        assert np.corrcoef(image.array[..., n].ravel(), values.ravel())[0, 1] > 0.9999

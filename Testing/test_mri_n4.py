@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-import threading
 import time
 import tracemalloc
 
@@ -18,11 +15,11 @@ from hypothesis import strategies as st
 from mriimages import agreement, image_of, inner_white, mask_of, phantom, stored, variation
 
 from MedPrepCommonLib import engine
-from MedPrepCommonLib.errors import Cancelled, GeometryError, InputError, MedPrepError, ParameterError
+from MedPrepCommonLib.errors import GeometryError, InputError, ParameterError
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import create
 from MedPrepCommonLib.volume import Volume
-from MedPrepMRILib import n4, n4itk, shrink
+from MedPrepMRILib import n4, shrink
 from MedPrepMRILib.correction import divide
 from MedPrepMRILib.lattice import LatticeFit, basis, gather, spread
 
@@ -54,7 +51,7 @@ def test_one_iteration_is_itks() -> None:
     assert r > 1 - 1e-8 and spread_of_ratio < 1e-4
 
 
-@pytest.mark.parametrize(("amount", "least"), [(0.2, 0.9), (0.8, 0.98)])
+@pytest.mark.parametrize(("amount", "least"), [(0.2, 0.9), (0.4, 0.95), (0.8, 0.98)])
 def test_whole_runs_agree_with_itk_and_come_as_near_the_truth(amount, least) -> None:
     made = phantom(amount)
     image = image_of(made)
@@ -459,54 +456,6 @@ def test_memory_stays_below_twelve_bytes_per_voxel() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert result.images and peak < 12 * image.array.size
-
-
-def test_cancel_ends_itks_process(monkeypatch) -> None:
-    made = phantom()
-    image, mask = image_of(made), mask_of(image_of(made), made.brain)
-    started: list[subprocess.Popen] = []
-    run = subprocess.Popen
-
-    def remember(*arguments, **options):
-        started.append(run(*arguments, **options))
-        return started[-1]
-
-    monkeypatch.setattr(n4itk.subprocess, "Popen", remember)
-    stop = threading.Event()
-    job = Job(lambda _fraction, text: stop.set() if text.startswith("ITK") else None, stop.is_set)
-    with pytest.raises(Cancelled):
-        create("mri.n4", engine="itk", convergence=0, shrinkFactor=1)(image, mask, None, job)
-    (child,) = started
-    assert child.poll() is not None
-
-
-def test_itks_process_ends_with_its_caller(tmp_path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", _WAITS, str(n4itk._PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
-    assert child.poll() is None
-    child.stdin.close()
-    assert child.wait(20) == 1
-
-
-_WAITS = """
-import runpy, sys, threading, time
-program = runpy.run_path(sys.argv[1])
-threading.Thread(target=program["end_with_the_caller"], daemon=True).start()
-time.sleep(60)
-"""
-
-
-def test_a_filter_that_fails_says_why(monkeypatch, tmp_path) -> None:
-    made = phantom()
-    broken = tmp_path / "broken.py"
-    broken.write_text("raise RuntimeError('no more memory')\n")
-    monkeypatch.setattr(n4itk, "_PROGRAM", broken)
-    with pytest.raises(MedPrepError, match="no more memory"):
-        correct(image_of(made), made.brain, engine="itk")
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
-    with pytest.raises(MedPrepError, match="could not be started"):
-        correct(image_of(made), made.brain, engine="itk")
 
 
 # ---- the numerics beneath

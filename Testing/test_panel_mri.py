@@ -91,3 +91,103 @@ def test_correct_bias_by_name(qtHost, module_dirs, nodes, brain):
     assert np.std(after) / np.mean(after) < np.std(before) / np.mean(before)
     with pytest.raises(ParameterError, match="Polynomial"):
         logic.correctBias(nodes["T1"], method="Polynomal")
+
+
+# ---- what the slice views and plots show
+
+
+@pytest.fixture
+def views(qtHost):
+    """A slice view, a plot view and a layout, as Slicer's main window has them."""
+    import slicer
+
+    names = ("vtkMRMLSliceCompositeNode", "vtkMRMLPlotViewNode", "vtkMRMLLayoutNode")
+    return [slicer.mrmlScene.AddNewNodeByClass(name) for name in names]
+
+
+def named(name):
+    import slicer
+
+    return slicer.mrmlScene.GetFirstNodeByName(name)
+
+
+def test_before_and_after_change_places(qtHost, panel, nodes, views):
+    composite = views[0]
+    assert not panel.ui.beforeAfter.enabled and not panel.ui.overlay.enabled and not panel.ui.plots.enabled
+    press(qtHost, panel, "n4")
+    after = named("T1 N4 bias correction image")
+    assert composite.GetBackgroundVolumeID() == after.GetID()
+    for shown, text in ((nodes["T1"], "Show after"), (after, "Show before"), (nodes["T1"], "Show after")):
+        panel.ui.beforeAfter.click()
+        assert composite.GetBackgroundVolumeID() == shown.GetID() and panel.ui.beforeAfter.text == text
+    # A new result is shown itself, and the switch starts again.
+    panel._parameterNode.inputVolume = nodes["T2"]
+    press(qtHost, panel, "whiteStripe")
+    assert not panel.ui.beforeAfter.checked and panel.ui.beforeAfter.text == "Show before"
+    panel.ui.beforeAfter.click()
+    assert composite.GetBackgroundVolumeID() == nodes["T2"].GetID()
+
+
+def test_the_field_lies_over_the_image_in_colours(qtHost, panel, nodes, views):
+    composite = views[0]
+    press(qtHost, panel, "n4")
+    field = named("T1 N4 bias correction biasField")
+    assert composite.GetForegroundVolumeID() is None and not panel.ui.overlay.checked
+    panel.ui.overlay.click()
+    assert composite.GetForegroundVolumeID() == field.GetID()
+    assert composite.GetForegroundOpacity() == pytest.approx(0.4)
+    colors = field.GetDisplayNode().GetColorNode().GetName()
+    assert colors in ("DivergingBlueRed", "ColdToHotRainbow", "Rainbow")
+    panel.ui.overlayOpacity.value = 0.75
+    assert composite.GetForegroundOpacity() == pytest.approx(0.75)
+    # It stays over the input, and over the next result with a field of its own.
+    panel.ui.beforeAfter.click()
+    assert composite.GetForegroundVolumeID() == field.GetID()
+    press(qtHost, panel, "biasGaussian")
+    assert composite.GetForegroundVolumeID() not in (None, field.GetID()) and panel.ui.overlay.checked
+    panel.ui.overlay.click()
+    assert composite.GetForegroundVolumeID() is None
+    # A result without a field takes none along.
+    panel.ui.overlay.click()
+    press(qtHost, panel, "normalize")
+    assert composite.GetForegroundVolumeID() is None and not panel.ui.overlay.enabled
+
+
+def test_a_field_alone_is_shown_over_the_input(qtHost, panel, nodes, views):
+    panel._parameterNode.biasField.method = "division"
+    press(qtHost, panel, "n4")
+    panel._parameterNode.biasFieldCorrected = named("T1 N4 bias correction image")
+    press(qtHost, panel, "biasField")
+    assert qtHost.messages == []
+    assert views[0].GetBackgroundVolumeID() == nodes["T1"].GetID() and panel.ui.overlay.checked
+    assert views[0].GetForegroundVolumeID() == named("T1 Show bias field biasField").GetID()
+    assert not panel.ui.beforeAfter.enabled
+
+
+def test_the_histogram_with_the_stripe_is_shown_in_a_plot_view(qtHost, panel, nodes, views):
+    import slicer
+
+    _composite, plot, layout = views
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    press(qtHost, panel, "whiteStripe")
+    texts = [panel.ui.plots.itemText(n) for n in range(panel.ui.plots.count)]
+    assert texts[0] == "No plot" and len(texts) == 2
+    panel.views.showPlot(1)
+    assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpPlotView
+    chart = slicer.mrmlScene.GetNodeByID(plot.GetPlotChartNodeID())
+    assert chart.GetName() == texts[1] and chart.GetNumberOfPlotSeriesNodes() >= 2
+    panel.views.showPlot(0)
+    assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
+
+
+def test_what_was_removed_meanwhile_is_not_shown(qtHost, panel, nodes, views):
+    import slicer
+
+    press(qtHost, panel, "n4")
+    for name in ("T1 N4 bias correction biasField", "T1 N4 bias correction histogram"):
+        slicer.mrmlScene.RemoveNode(named(name))
+    panel.ui.overlay.click()
+    panel.views.showPlot(1)
+    assert views[0].GetForegroundVolumeID() is None
+    slicer.mrmlScene.Clear(0)
+    assert not panel.ui.beforeAfter.enabled and not panel.ui.overlay.enabled

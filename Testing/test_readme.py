@@ -15,7 +15,7 @@ import typer
 from pages import PAGES, README, REPOSITORY, Block, Page
 from typer.testing import CliRunner
 
-from MedPrepCommonLib import cli, demonstration, engine, outputs, recipe
+from MedPrepCommonLib import cli, demochest, demonstration, engine, outputs, recipe
 from MedPrepCommonLib.chestphantom import make_chest_phantom
 from MedPrepCommonLib.operation import create, find, known
 from MedPrepCommonLib.reading import read_volume
@@ -37,9 +37,9 @@ def phantom():
 def desk(tmp_path_factory: pytest.TempPathFactory, phantom) -> Path:
     """A folder as it is after ``python3 run.py demo``: with the phantom as NIfTI file."""
     folder = tmp_path_factory.mktemp("desk")
-    (folder / "medprep-demo").mkdir()
+    (folder / "medprep-demo" / "chest").mkdir(parents=True)
     image = Volume(phantom.hu, phantom.ijkToRAS, "chest phantom", "CT")
-    outputs.write_nifti(image, folder / "medprep-demo" / "input.nii.gz")
+    outputs.write_nifti(image, folder / "medprep-demo" / "chest" / "input.nii.gz")
     return folder
 
 
@@ -266,7 +266,7 @@ def test_messages_in_troubleshooting_are_those_of_the_program() -> None:
 @pytest.mark.slow
 def test_figures_under_limits(tmp_path: Path) -> None:
     limits = " ".join(README.section("Limits").split())
-    truth = demonstration.run(tmp_path / "demo").truth
+    truth = demonstration.run(tmp_path, names=["chest"]).found["chest"].truth
     (dice,) = re.findall(r"Dice is ([\d.]+) for each lung", limits)
     assert min(truth.right, truth.left) >= float(dice) - 0.0005
     assert truth.leak < 0.01 and "less than 1 % of the airway" in limits
@@ -279,7 +279,7 @@ def test_dice_on_the_public_scan(shared_data: Path) -> None:
     image = read_volume(folder / "ct.nrrd")
     expected = read_volume(folder / "lungmask.nrrd", labels=True).array > 0
     found = engine.run(create("ct.lungs"), {"image": image}).labels["lungs"].array
-    dice = demonstration.dice(np.isin(found, (1, 2)), expected)
+    dice = demochest.dice(np.isin(found, (1, 2)), expected)
     (said,) = re.findall(r"4 mm voxels\) Dice is ([\d.]+)\.", " ".join(README.text.split()))
     assert dice == pytest.approx(float(said), abs=0.005)
 

@@ -1,9 +1,10 @@
 """Takes the pictures of Screenshots/: the panel in a real Slicer, a report in a browser, both of the phantom.
 
-1. Slicer --no-splash --python-script Tools/screenshots.py --additional-module-paths MedPrepCommon MedPrepCT
+1. Slicer --no-splash --python-script Tools/screenshots.py \
+       --additional-module-paths MedPrepCommon MedPrepCT MedPrepMRI
 2. python3 run.py demo
    chromium --headless --hide-scrollbars --window-size=1000,1100 --screenshot=Screenshots/report.png \
-       medprep-demo/report.html
+       medprep-demo/chest/report.html
 3. python3 run.py python Tools/screenshots.py       makes the files small: at most 256 colours
 """
 
@@ -44,8 +45,8 @@ def run(panel, button) -> None:
     settle()
 
 
-def take() -> None:
-    """In Slicer: load the phantom as a user does, run ct-lung, show the lungs in 3D, open some sections."""
+def load(sample: str):
+    """Load a phantom as a user does; returns the main window."""
     import slicer
     from slicer.util import findChildren
 
@@ -55,7 +56,39 @@ def take() -> None:
     slicer.util.selectModule("SampleData")
     settle()
     samples = slicer.modules.sampledata.widgetRepresentation()
-    findChildren(samples, className="QToolButton", text="MedPrepChestPhantom")[0].click()
+    findChildren(samples, className="QToolButton", text=sample)[0].click()
+    return window
+
+
+def takeBrain() -> None:
+    """In Slicer: correct the T1 with N4 and show its field in colours, the switches in sight."""
+    import slicer
+
+    window = load("MedPrepBrainPhantom")
+    slicer.util.selectModule("MedPrepMRI")
+    panel = slicer.modules.MedPrepMRIWidget
+    settle(1)
+    for name in ("input", "recipe"):
+        getattr(panel.ui, f"{name}_section").collapsed = True
+    run(panel, panel.ui.n4_apply)
+    slicer.util.resetSliceViews()
+    panel.ui.overlay.click()
+    panel.views.showPlot(1)
+    settle()
+    area = panel.ui.results_section
+    while area.className() != "QScrollArea":
+        area = area.parent()
+    area.ensureWidgetVisible(panel.ui.resultsTable)
+    save(window, "MedPrepMRI")
+    panel.views.showPlot(0)
+    slicer.mrmlScene.Clear(0)
+
+
+def take() -> None:
+    """In Slicer: load the phantom as a user does, run ct-lung, show the lungs in 3D, open some sections."""
+    import slicer
+
+    window = load("MedPrepChestPhantom")
     slicer.util.selectModule("MedPrepCT")
     panel = slicer.modules.MedPrepCTWidget
     settle(3)
@@ -91,6 +124,7 @@ def reduce() -> None:
 
 
 if "slicer" in sys.modules:
+    takeBrain()
     take()
     sys.modules["slicer"].util.exit()
 elif __name__ == "__main__":

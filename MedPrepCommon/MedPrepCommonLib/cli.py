@@ -184,7 +184,7 @@ def run(
         raise typer.Exit(QUALITY_FAILED)
 
 
-@app.command(short_help="Run ct-lung on a built-in chest phantom.")
+@app.command(short_help="Run recipes on built-in phantoms whose truth is known.")
 @_guarded
 def demo(
     out: Annotated[
@@ -192,7 +192,7 @@ def demo(
     ] = Path("medprep-demo"),
     quiet: _Quiet = False,
 ) -> None:
-    """Run ct-lung on a built-in chest phantom whose lungs are known, and say how close the result is."""
+    """Run recipes on built-in phantoms whose truth is known, and say how close the results are."""
     from . import demonstration
     from .cliprogress import watched
 

@@ -1,138 +1,69 @@
-"""The demo: a built-in chest phantom through ct-lung, and how near the result comes to the known truth."""
+"""The demo: built-in phantoms whose truth is known, each through a recipe into a folder of its own.
+
+A demonstration is a module ``demoNAME.py`` with TITLE and ``run(folder, job)``, whose result has a
+``text()``. To add one, write it and name it in DEMOS.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from . import engine, outputfolder, outputs, recipe, runner
-from .chestphantom import ChestPhantom, make_chest_phantom
-from .errors import RecipeError
+from . import outputfolder, outputs
 from .i18n import _
 from .job import Job
-from .operation import create, settings
-from .recipe import Recipe
-from .result import Result
-from .runner import RecipeRun
-from .volume import LabelVolume, Volume
 
-RECIPE = "ct-lung"
-RIGHT, LEFT, AIRWAY = 1, 2, 3
-
-
-@dataclass(frozen=True)
-class Truth:
-    """How near the lungs come to the phantom's, all as shares of 1.
-
-    Parameters
-    ----------
-    right, left : Dice coefficient of each lung.
-    leak : share of the true airway that was labelled lung.
-    nodules : share of the voxels of true nodules that lie inside the lungs found; `count` nodules.
-    shape, spacing : voxels and mm along i, j, k of the grid that they were compared on.
-    """
-
-    right: float
-    left: float
-    leak: float
-    nodules: float
-    count: int
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+DEMOS = ("chest", "brain")
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo has to say."""
+    """What every demonstration found, by its name."""
 
-    quality: dict
-    truth: Truth
-    written: outputs.Written
+    found: dict[str, Any]
 
     def text(self) -> str:
         """The summary that ends the demo."""
-        from .listing import checks_text
-
-        truth, folder = self.truth, self.written.folder
-        grid = (
-            " x ".join(map(str, truth.shape)) + _(" voxels of ") + " x ".join(f"{s:g}" for s in truth.spacing)
-        )
-        lines = [
-            *checks_text(RECIPE, self.quality),
-            "",
-            _(
-                "Compared with the phantom's known lungs on the output grid ({grid} mm, nearest voxel):"
-            ).format(grid=grid),
-            _("  Dice right lung   {value:.4f}").format(value=truth.right),
-            _("  Dice left lung    {value:.4f}").format(value=truth.left),
-            _("  Airway leak       {value:.2f} % of the true airway was taken for lung").format(
-                value=100 * truth.leak
-            ),
-            _("  Nodules kept      {value:.1f} % of the voxels of {n} nodules").format(
-                value=100 * truth.nodules, n=truth.count
-            ),
-            "",
-            _("Report    {path}").format(path=self.written.report),
-            _("Pictures  {path}").format(path=folder / "pictures"),
-            _("Scene     {path}  (open it in 3D Slicer)").format(path=folder / "scene.mrb"),
-            _("Input     {path}").format(path=folder / "input.nii.gz"),
-        ]
-        return "\n".join(lines)
+        parts = []
+        for name, one in self.found.items():
+            title = _module(name).TITLE
+            parts += [title, "=" * len(title), one.text(), ""]
+        return "\n".join(parts).rstrip()
 
 
-def run(folder: str | os.PathLike[str] = "medprep-demo", job: Job | None = None) -> Demo:
-    """Make the phantom, run ct-lung on it, write everything to `folder` and compare with the truth.
+def run(
+    folder: str | os.PathLike[str] = "medprep-demo", job: Job | None = None, names: Iterable[str] = DEMOS
+) -> Demo:
+    """Run the demonstrations `names`, each into the folder of its name below `folder`.
 
-    An earlier demo in `folder` is replaced; other files there are an error (see :mod:`outputfolder`).
+    An earlier demo there is replaced; other files in a demonstration's folder are an error, before anything
+    is done (see :mod:`outputfolder`).
     """
     job = job or Job.quiet()
-    outputfolder.check(folder, overwrite=True)
-    plan = recipe.load(RECIPE)
-    job.report(0.0, _("Drawing the chest phantom"))
-    phantom = make_chest_phantom()
-    image = Volume(phantom.hu, phantom.ijkToRAS, "chest phantom", "CT")
-    done = runner.run(plan, {"image": image}, job.part(0.25, 0.5))
-    truth = compare(plan, phantom, image, done)
-    written = outputs.write(
-        done, {"image": image}, folder, overwrite=True, job=job.part(0.55, 1.0), extra={"input": image}
-    )
-    return Demo(outputs.quality(done.result), truth, written)
+    names = tuple(names)
+    places = {name: outputfolder.check(Path(folder) / name, overwrite=True) for name in names}
+    found = {}
+    for n, name in enumerate(names):
+        module = _module(name)
+        part = job.part(n / len(names), (n + 1) / len(names), module.TITLE)
+        found[name] = module.run(places[name], part)
+    return Demo(found)
 
 
-def compare(plan: Recipe, phantom: ChestPhantom, image: Volume, done: RecipeRun) -> Truth:
-    """Hold the recipe's lungs against the phantom's, brought to the output grid by the recipe's own rule."""
-    lungs = done.result.labels["lungs"]
-    truth = {
-        "lungs": LabelVolume(phantom.labels, phantom.ijkToRAS, "lungs"),
-        "nodules": LabelVolume(phantom.nodule_labels, phantom.ijkToRAS, "nodules"),
-    }
-    there = {name: volume.array for name, volume in _resampled(plan, image, truth).labels.items()}
-    expected, found = there["lungs"], lungs.array
-    inside = (found == RIGHT) | (found == LEFT)
-    airway, nodules = expected == AIRWAY, there["nodules"] > 0
-    return Truth(
-        right=dice(found == RIGHT, expected == RIGHT),
-        left=dice(found == LEFT, expected == LEFT),
-        leak=float(np.count_nonzero(inside & airway) / np.count_nonzero(airway)),
-        nodules=float(np.count_nonzero(inside & nodules) / np.count_nonzero(nodules)),
-        count=len(phantom.nodules),
-        shape=lungs.shape[::-1],
-        spacing=lungs.spacing,
-    )
+def places_text(written: outputs.Written, inputs: Iterable[str]) -> list[str]:
+    """Lines that say where a demonstration's results lie; `inputs` are names of files without ending."""
+    folder = written.folder
+    return [
+        _("Report    {path}").format(path=written.report),
+        _("Pictures  {path}").format(path=folder / "pictures"),
+        _("Scene     {path}  (open it in 3D Slicer)").format(path=folder / "scene.mrb"),
+        *(_("Input     {path}").format(path=folder / f"{name}.nii.gz") for name in inputs),
+    ]
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice coefficient of two boolean arrays: 2 |a and b| / (|a| + |b|); 1 when both are empty."""
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return float(2 * np.count_nonzero(a & b) / total) if total else 1.0
-
-
-def _resampled(plan: Recipe, image: Volume, truth: dict[str, LabelVolume]) -> Result:
-    steps = [step.op for step in plan.steps if step.op.operation.id == "resample"]
-    if not steps:
-        raise RecipeError(_("{name} resamples nothing.").format(name=plan.name))
-    # The image comes along only because the operation wants one: the cheapest method will do.
-    op = create("resample", **{**settings(steps[0]), "method": "nearest"})
-    return engine.run(op, {"image": image, "labels": tuple(truth.values())})
+def _module(name: str) -> Any:
+    return importlib.import_module(f".demo{name}", __package__)

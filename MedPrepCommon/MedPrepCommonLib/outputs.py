@@ -121,6 +121,8 @@ def file_names(result: Result) -> dict[str, str]:
 def write_nifti(volume: Volume, path: Path, job: Job | None = None) -> None:
     """Write ``.nii.gz``; several components become the fifth dimension (a NIfTI vector).
 
+    NIfTI has no place for names of channels: they stand in the header's free text (``descrip``), in order.
+
     NIfTI keeps the geometry in 32-bit floats: positions are exact to some 1e-5 mm. The scene and the
     ``.seg.nrrd`` files keep them exactly.
 
@@ -134,7 +136,12 @@ def write_nifti(volume: Volume, path: Path, job: Job | None = None) -> None:
     plain = path.with_name(path.name.removesuffix(".gz"))
     level = _LABEL_LEVEL if isinstance(volume, LabelVolume) else _IMAGE_LEVEL
     try:
-        sitk.WriteImage(volume.to_sitk(), str(plain))
+        image = volume.to_sitk()
+        if volume.info.get("channelNames"):
+            # ITK's name for descrip, which holds 79 characters.
+            text = _("channels: {names}").format(names=", ".join(volume.info["channelNames"]))
+            image.SetMetaData("ITK_FileNotes", text[:79])
+        sitk.WriteImage(image, str(plain))
         gzipping.compress_file(plain, path, level, job.check if job else None)
     except RuntimeError as error:
         raise FileError(

@@ -21,6 +21,7 @@ from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
 from .panelsummary import InputSummary
+from .panelviews import ResultViews
 from .parameternode import inputMember, members, operationFrom, recipeMembers, setParameters
 from .parameters import Parameter
 from .result import Result
@@ -41,6 +42,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     recipes: tuple[str, ...] = ()
     #: Operation whose verdict stands in the summary of the input, or "".
     checkId = ""
+    #: Names of results that are shown in colours over the image.
+    overlays: tuple[str, ...] = ()
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -51,6 +54,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._summary: Any = None
         self._parameterNode: Any = None
         self._observedInput: Any = None
+        self._ranOn: Any = None
         self._guiTag: Any = None
 
     def setup(self) -> None:
@@ -64,6 +68,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.operations = {spec.name: spec for spec in map(find, self.operationIds)}
         for spec in self.operations.values():
             self._dress(spec)
+        self.views = ResultViews(self.ui, self.overlays)
         self._summary = InputSummary(self.checkId, self._setSummary)
         self._recipes = {name: recipe.load(name) for name in self.recipes}
         if self._hasRecipes():
@@ -95,6 +100,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
         self._stopAll()
+        self.views.clear()
         self.setParameterNode(None)
 
     def onSceneChanged(self, _caller: Any, _event: Any) -> None:
@@ -310,7 +316,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         except MedPrepError as error:
             self._failed(error)
             return
-        self._button = button
+        self._button, self._ranOn = button, self._parameterNode.inputVolume
         self.running = BackgroundTask(task, self._progress, self._done, self._failed, self._stopped)
         self._showProgress(0.0)
         self.ui.statusLabel.text = task.title
@@ -377,9 +383,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name, value in result.metrics.items():
             rows.append((name, f"{value:.6g}" if isinstance(value, float) else str(value), "", ""))
         self._fillTable(rows)
-        volume = next((n for n in nodes if n.IsA("vtkMRMLVolumeNode")), None)
-        if volume is not None:
-            slicer.util.setSliceViewerLayers(background=volume)
+        self.views.show(self._ranOn, nodes)
 
     def _fillTable(self, rows: list[tuple[str, ...]]) -> None:
         import qt

@@ -82,6 +82,15 @@ def gray(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return rgb
 
 
+def diverging(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(rows, columns) values as RGB in [0, 1]: blue at `low`, grey midway, red at `high`; NaN is black."""
+    ends = np.array([(0.23, 0.30, 0.75), (0.71, 0.02, 0.15)], np.float32)
+    middle = np.float32(0.87)
+    place = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)[:, :, None] * 2 - 1
+    side = np.where(place < 0, ends[0], ends[1])
+    return np.nan_to_num(middle + np.abs(place) * (side - middle), nan=0.0).astype(np.float32)
+
+
 def outline(rgb: np.ndarray, labels: np.ndarray, colors: Mapping[int, tuple[float, float, float]]) -> None:
     """Draw into `rgb` the border of every label in its colour, two pixels wide with a soft dark edge."""
     for value, color in colors.items():

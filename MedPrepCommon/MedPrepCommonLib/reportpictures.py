@@ -91,7 +91,8 @@ def _row(
     colors = outline_colors(overlay) if overlay is not None else {}
     cells, pictures = [], []
     for cut in cuts:
-        rgb = reportdrawing.gray(reportslices.sample(volume, cut), low, high)
+        draw = reportdrawing.diverging if _is_field(volume) else reportdrawing.gray
+        rgb = draw(reportslices.sample(volume, cut), low, high)
         if overlay is not None:
             reportdrawing.outline(rgb, reportslices.sample_labels(overlay, cut), colors)
         reportdrawing.annotate(rgb, cut)
@@ -124,7 +125,16 @@ def _alt(title: str, cut: reportslices.Cut) -> str:
     ).format(title=title, plane=cut.plane.name.capitalize(), left=left, right=right, top=top, bottom=bottom)
 
 
+def _is_field(volume: Volume) -> bool:
+    """Whether its values lie on either side of a neutral one, as a bias field's do."""
+    return volume.components == 1 and volume.info.get("colors") == "diverging"
+
+
 def _shown(low: float, high: float, volume: Volume) -> str:
+    if _is_field(volume):
+        return _("blue {low}, grey {middle}, red {high}").format(
+            low=f"{low:.3g}", middle=f"{(low + high) / 2:.3g}", high=f"{high:.3g}"
+        )
     unit = " HU" if is_hounsfield(volume) else ""
     text = _("black {low}, white {high}").format(low=f"{low:g}{unit}", high=f"{high:g}{unit}")
     if volume.components > 1:

@@ -1,22 +1,25 @@
-"""The built-in chest phantom as sample data: no network needed."""
+"""The built-in phantoms as sample data: no network needed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
 
+from .brainphantom import BrainPhantom, make_brain_phantom
 from .chestphantom import ChestPhantom, make_chest_phantom
 from .scenevolumes import nodeFromVolume
 from .volume import Volume
 
 CATEGORY = "MedPrep"
 NAME = "MedPrepChestPhantom"
+BRAIN = "MedPrepBrainPhantom"
 
 
-def register() -> None:
-    """Offer the phantom in Slicer's Sample Data module once Slicer has started."""
-    slicer.app.connect("startupCompleted()", _register)
+def register(name: str = NAME) -> None:
+    """Offer a phantom in Slicer's Sample Data module once Slicer has started."""
+    slicer.app.connect("startupCompleted()", lambda: _register(name))
 
 
 def loadChestPhantom() -> Any:
@@ -29,22 +32,39 @@ def phantomNode(phantom: ChestPhantom) -> Any:
     return nodeFromVolume(Volume(phantom.hu, phantom.ijkToRAS, NAME, "CT"), NAME)
 
 
-def _register() -> None:
+def loadBrainPhantom() -> list[Any]:
+    """Add the brain phantom to the scene and return its volume nodes: T1, T2 and FLAIR."""
+    return brainNodes(make_brain_phantom())
+
+
+def brainNodes(phantom: BrainPhantom) -> list[Any]:
+    """An MR volume node per sequence of a phantom."""
+    return [
+        nodeFromVolume(Volume(array, phantom.ijkToRAS, modality="MR"), f"{BRAIN} {name}")
+        for name, array in phantom.images.items()
+    ]
+
+
+_LOADERS: dict[str, Callable[[], Any]] = {NAME: loadChestPhantom, BRAIN: loadBrainPhantom}
+
+
+def _register(name: str) -> None:
     from SampleData import SampleDataLogic
 
     SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
-        sampleName=NAME,
+        sampleName=name,
         uris=[],
         fileNames=[],
         nodeNames=[],
-        customDownloader=_download,
+        customDownloader=lambda _source: _download(name),
     )
 
 
-def _download(_source: Any) -> Any:
+def _download(name: str) -> Any:
     with slicer.util.WaitCursor():
-        node = loadChestPhantom()
+        loaded = _LOADERS[name]()
     # Slicer shows what it downloads by itself, but not what a function of ours made.
-    slicer.util.setSliceViewerLayers(background=node, fit=True)
-    return node
+    first = loaded[0] if isinstance(loaded, list) else loaded
+    slicer.util.setSliceViewerLayers(background=first, fit=True)
+    return loaded

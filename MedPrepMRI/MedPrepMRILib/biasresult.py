@@ -52,10 +52,17 @@ def bias_result(image: Volume, mask: np.ndarray, found: Correction) -> Result:
 
 
 def field_volume(image: Volume, field: np.ndarray, measures: Measures) -> Volume:
-    """The multiplicative field as an image around 1."""
+    """The multiplicative field as an image around 1, to be shown in colours."""
     low, high = measures.field[:2]
     width = max(2 * max(high - 1, 1 - low), 0.02)
-    return Volume(field, image.ijkToRAS, modality=image.modality, display=(1.0, width), history=image.history)
+    return Volume(
+        field,
+        image.ijkToRAS,
+        modality=image.modality,
+        display=(1.0, width),
+        history=image.history,
+        info={"colors": "diverging"},
+    )
 
 
 def metrics(measures: Measures) -> dict[str, float]:

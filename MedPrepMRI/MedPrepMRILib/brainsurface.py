@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+from scipy import ndimage, sparse
 
 from MedPrepCommonLib.job import Job
 from MedPrepMRILib.headcells import without_holes
@@ -96,26 +96,29 @@ def _step(
 
 
 class _Sampler:
-    """Darkest and brightest values on the way inwards from a surface, nearest voxel."""
+    """Darkest and brightest values on the way inwards from a surface, linear between voxels.
+
+    With the nearest voxel, two images that differ by a rounding (another gain or offset) would end in
+    surfaces that differ by a percent. Linear interpolation fills thin dark layers, the inner skull above all:
+    the darkest values come from an image whose dark parts were made half a voxel wider.
+    """
 
     def __init__(self, padded: np.ndarray, spacing: np.ndarray) -> None:
-        self._values = np.ascontiguousarray(padded).reshape(-1)
-        self._shape, self._spacing = np.array(padded.shape), spacing
+        self._bright = np.ascontiguousarray(padded)
+        darker = ndimage.grey_erosion(padded, footprint=ndimage.generate_binary_structure(3, 1))
+        self._dark = (padded + darker) / 2
+        self._spacing = spacing
         step = max(1.0, float(spacing.min()))
         self._depths = np.arange(step / 2, _DARK_REACH + 0.01, step)
         self._near = int(np.searchsorted(self._depths, _BRIGHT_REACH, "right"))
 
     def inwards(self, points: np.ndarray, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        flat = 0
-        for axis, (spacing, size) in enumerate(zip(self._spacing, self._shape, strict=True)):
-            # Half a cell for rounding, one for the padding.
-            start, step = points[:, axis] / spacing + 1.5, normals[:, axis] / spacing
-            place = start - self._depths[:, None] * step
-            np.maximum(place, 0, out=place)
-            np.minimum(place, size - 1, out=place)
-            flat = flat * size + place.astype(np.intp)
-        values = self._values[flat]
-        return values.min(axis=0), values[: self._near].max(axis=0)
+        # One for the padding.
+        start, step = points.T / self._spacing[:, None] + 1.0, normals.T / self._spacing[:, None]
+        places = start[:, None] - self._depths[:, None] * step[:, None]
+        darkest = ndimage.map_coordinates(self._dark, places, order=1, mode="nearest")
+        brightest = ndimage.map_coordinates(self._bright, places[:, : self._near], order=1, mode="nearest")
+        return darkest.min(axis=0), brightest.max(axis=0)
 
 
 class _Mesh:

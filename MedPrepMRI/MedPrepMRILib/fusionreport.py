@@ -141,14 +141,19 @@ def _registration_row(label: str, sequence: Aligned) -> tuple:
         *found.information,
         found.inconsistency,
         ", ".join(map(str, found.iterations)),
-        _("yes") if np.array_equal(found.matrix, sequence.matrix) else _("no, less than half a voxel"),
+        _("yes") if _applied(sequence) else _("no, less than half a voxel"),
         " ".join(f"{value:.6f}" for value in found.matrix[:3].ravel()),
     )
 
 
+def _applied(sequence: Aligned) -> bool:
+    return np.array_equal(sequence.alignment.matrix, sequence.matrix)
+
+
 def _registration_check(label: str, sequence: Aligned) -> Check:
     found = sequence.alignment
-    better = found.information[1] >= found.information[0]
+    # What was not moved is as it came: no worse for being interpolated.
+    better = not _applied(sequence) or found.information[1] >= found.information[0]
     verdict = "pass"
     if found.inconsistency > _CONSISTENT or not better:
         verdict = "warn"

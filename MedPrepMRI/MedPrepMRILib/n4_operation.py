@@ -86,7 +86,12 @@ class N4:
     ] = 0.3
     engine: Annotated[
         Literal["medprep", "itk"],
-        Help(_("medprep: fast; itk: ITK's own filter, tens of times slower, in a process of its own")),
+        Help(
+            _(
+                "medprep: fast; itk: ITK's own filter, tens of times slower, in a process of its own "
+                "(where none can be started, a cancel waits for ITK's iteration)"
+            )
+        ),
     ] = "medprep"
 
     presets = {
@@ -149,6 +154,8 @@ class N4:
             with n4itk.estimate(self._itk_task(image, inside, weight, steps), part) as found:
                 correction = divide(image.array, inside, found.log_slice, rest)
                 record = found.iterations
+                if not found.apart:
+                    notes.append(_("No Python could be started for ITK's filter: it ran inside this one."))
         else:
             field = self.field(image, inside, weight, part)
             correction = divide(image.array, inside, field.log_field().reader(), rest)

@@ -1,8 +1,8 @@
-"""The program of the child process in which ITK's N4 filter runs; it needs numpy and SimpleITK only.
+"""ITK's N4 filter, and the program of the child process in which it runs; needs numpy and SimpleITK only.
 
-It reads ``task.npz`` from the folder it is given and writes ``field.npy`` there (log field on the full grid,
-float32). Each iteration is told on one line of standard output. It ends when its standard input closes, so
-that nothing is left behind when the calling program dies.
+The program reads ``task.npz`` from the folder it is given and writes ``field.npy`` there (log field on the
+full grid, float32). It says ``ready`` when it has all it needs, then each iteration on one line of standard
+output. It ends when its standard input closes, so that nothing is left behind when the calling program dies.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
-def main(folder: str) -> None:
-    """Run the task in `folder`."""
+def log_field(task: Mapping[str, Any], tell: Callable[[int, int, float], None]) -> Any:
+    """The logarithm of ITK's field on the full grid, (k, j, i) float32.
+
+    Parameters
+    ----------
+    task : the fields of :class:`n4itk.Task`.
+    tell : called with level, iteration (both from 1) and convergence; what it raises ends the filter.
+    """
     import numpy as np
     import SimpleITK as sitk
 
-    with np.load(os.path.join(folder, "task.npz")) as stored:
-        task = dict(stored)
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations([int(n) for n in task["iterations"]])
     corrector.SetConvergenceThreshold(float(task["convergence"]))
@@ -27,17 +33,35 @@ def main(folder: str) -> None:
     corrector.SetBiasFieldFullWidthAtHalfMaximum(float(task["fwhm"]))
     corrector.SetNumberOfHistogramBins(int(task["bins"]))
 
-    def tell() -> None:
-        level, iteration = corrector.GetCurrentLevel() + 1, corrector.GetElapsedIterations()
-        line = f"iteration {level} {iteration} {corrector.GetCurrentConvergenceMeasurement()!r}\n"
-        sys.stdout.write(line)
-        sys.stdout.flush()
+    def iteration() -> None:
+        tell(
+            corrector.GetCurrentLevel() + 1,
+            corrector.GetElapsedIterations(),
+            corrector.GetCurrentConvergenceMeasurement(),
+        )
 
-    corrector.AddCommand(sitk.sitkIterationEvent, tell)
-    corrector.Execute(sitk.GetImageFromArray(task["image"]), sitk.GetImageFromArray(task["mask"]))
+    corrector.AddCommand(sitk.sitkIterationEvent, iteration)
+    mask = np.asarray(task["mask"], np.uint8)
+    corrector.Execute(sitk.GetImageFromArray(task["image"]), sitk.GetImageFromArray(mask))
     whole = sitk.Image([int(n) for n in task["shape"][::-1]], sitk.sitkUInt8)
-    field = corrector.GetLogBiasFieldAsImage(whole)
-    np.save(os.path.join(folder, "field.npy"), sitk.GetArrayViewFromImage(field).astype(np.float32))
+    return sitk.GetArrayFromImage(corrector.GetLogBiasFieldAsImage(whole)).astype(np.float32, copy=False)
+
+
+def main(folder: str) -> None:
+    """Run the task in `folder`."""
+    import numpy as np
+    import SimpleITK  # noqa: F401
+
+    _say("ready")
+    with np.load(os.path.join(folder, "task.npz")) as stored:
+        task = dict(stored)
+    field = log_field(task, lambda level, number, change: _say(f"iteration {level} {number} {change!r}"))
+    np.save(os.path.join(folder, "field.npy"), field)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def end_with_the_caller() -> None:
