@@ -26,6 +26,7 @@ FLOORS = {
     # 4: what people and programs use
     "MedPrep*/MedPrep*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/logic.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/ondemand.py": 4,
     "MedPrepCommon/MedPrepCommonLib/panel*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/parameternode.py": 4,
     "MedPrepCommon/MedPrepCommonLib/moduletest.py": 4,

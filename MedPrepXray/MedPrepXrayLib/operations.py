@@ -1,3 +1,5 @@
 """Importing this module registers every X-ray operation."""
 
-__all__: list[str] = []
+from . import autocontrast, comparecontrast, contrast, denoising, evaluation
+
+__all__ = ["autocontrast", "comparecontrast", "contrast", "denoising", "evaluation"]

@@ -52,7 +52,7 @@ class Radiograph:
         return rows, columns
 
     @property
-    def spacingKnown(self) -> bool:
+    def spacing_known(self) -> bool:
         """Whether the pixel size comes from the file."""
         return bool(self.volume.info.get("spacingKnown", self.spacing != (1.0, 1.0)))
 
@@ -63,6 +63,14 @@ class Radiograph:
             stored = int(self.volume.info.get("bitsStored", 0))
             return 0.0, float(2 ** max(self.bits, min(stored, 16)) - 1)
         return float(self.plane.min()), float(self.plane.max())
+
+    def unit(self) -> np.ndarray:
+        """The plane from 0 (black) to 1 (white), (j, i) float32; all 0 when every pixel is the same."""
+        low, high = self.scale
+        if low == high:
+            return np.zeros(self.plane.shape, np.float32)
+        grey = (self.plane.astype(np.float64) - low) / (high - low)
+        return np.clip(grey, 0.0, 1.0).astype(np.float32)
 
     def back(self, plane: np.ndarray, **changes: Any) -> Volume:
         """`plane` (j, i), of this size, as a scalar volume at the same place; `changes` replace fields."""
