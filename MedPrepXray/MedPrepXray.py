@@ -4,12 +4,21 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from MedPrepCommonLib import moduletest
-from MedPrepCommonLib.logic import MedPrepLogic
+from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
 from MedPrepCommonLib.panel import MedPrepWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
 
-OPERATIONS = ()
-RECIPES = ()
+OPERATIONS = (
+    "xray.check",
+    "xray.polarity",
+    "xray.crop",
+    "xray.clahe",
+    "xray.claheAuto",
+    "xray.claheCompare",
+    "xray.evaluate",
+    "xray.denoise",
+)
+RECIPES = ("xray-chest",)
 
 
 class MedPrepXray(ScriptedLoadableModule):
@@ -34,6 +43,15 @@ MedPrepXrayParameterNode = parameterNodeClass("MedPrepXrayParameterNode", OPERAT
 class MedPrepXrayLogic(MedPrepLogic):
     """X-ray operations on volume nodes, usable from the Python console and scripts without a GUI."""
 
+    check = consoleMethod("xray.check")
+    fixPolarity = consoleMethod("xray.polarity")
+    crop = consoleMethod("xray.crop")
+    clahe = consoleMethod("xray.clahe")
+    claheAuto = consoleMethod("xray.claheAuto")
+    compareClahe = consoleMethod("xray.claheCompare")
+    evaluate = consoleMethod("xray.evaluate")
+    denoise = consoleMethod("xray.denoise")
+
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""
         return MedPrepXrayParameterNode(super().getParameterNode())
@@ -45,6 +63,7 @@ class MedPrepXrayWidget(MedPrepWidget):
     logicClass = MedPrepXrayLogic
     operationIds = OPERATIONS
     recipes = RECIPES
+    checkId = "xray.check"
 
 
 class MedPrepXrayTest(ScriptedLoadableModuleTest):

@@ -94,7 +94,7 @@ def test_console(spec, module):
 
 
 def test_recipe_step(spec):
-    step = {"operation": spec.id, "inputs": {spec.inputs[0].name: "image"}}
+    step = {"operation": spec.id, "inputs": {s.name: "image" for s in spec.inputs if not s.optional}}
     record = {
         "schema": recipe.SCHEMA, "version": recipe.VERSION, "name": "one",
         "inputs": {"image": {}}, "steps": [step], "outputs": {"out": f"{spec.name}.{spec.outputs[0]}"},

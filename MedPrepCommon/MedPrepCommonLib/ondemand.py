@@ -1,7 +1,7 @@
 """Python packages that Slicer lacks and an operation needs: asked for when it is started, never earlier.
 
-An operation that needs some has a method ``packages() -> dict[str, str]``: what pip should install, by the name
-that is imported. It may depend on the operation's parameters.
+An operation that needs some has a method ``packages() -> dict[str, str]``: what pip should install, by the
+name that is imported. It may depend on the operation's parameters.
 """
 
 from __future__ import annotations

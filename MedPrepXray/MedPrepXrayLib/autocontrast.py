@@ -16,8 +16,8 @@ from .contrast import ZUIDERVELD
 from .equalizing import OutputType, Region, equalize, field_of
 from .radiograph import Radiograph, radiograph
 
-# On a scale of 0 to 255, whatever the image's depth: a range below the first is low; a mean below the second is
-# dark, above the third bright.
+# On a scale of 0 to 255, whatever the image's depth: a range below the first is low; a mean below the second
+# is dark, above the third bright.
 LOW_RANGE, DARK, BRIGHT = 50.0, 80.0, 180.0
 
 # Burned-in letters and dead pixels are fewer than this, and do not count for the range (percent at each end).
@@ -78,8 +78,8 @@ def choose(picture: Radiograph, inside: np.ndarray) -> Choice:
 class ClaheAuto:
     """Raise the local contrast of a radiograph by CLAHE with parameters chosen from its grey levels.
 
-    A low dynamic range gets clip limit 3 and 16 x 16 tiles, a dark image 2.5 and 12 x 12, others 2 and 8 x 8. The
-    result says which rule fired.
+    A low dynamic range gets clip limit 3 and 16 x 16 tiles, a dark image 2.5 and 12 x 12, others 2 and 8 x
+    8. The result says which rule fired.
     """
 
     region: Region = "field"

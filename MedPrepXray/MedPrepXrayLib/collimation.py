@@ -1,7 +1,7 @@
 """The exposed field of a radiograph: what lies inside the collimator's edges and drawn borders.
 
-Shutters and padding are rows (or columns) at the image's edge that are all alike, black or white, and end in a
-straight step. Air beside the patient is dark and smooth too, but no straight step ends it.
+Shutters and padding are rows (or columns) at the image's edge that are all alike, black or white, and end in
+a straight step. Air beside the patient is dark and smooth too, but no straight step ends it.
 """
 
 from __future__ import annotations

@@ -35,10 +35,11 @@ _SIDE, _GAP = 640, 6
     vectors=True,
 )
 class CompareClahe:
-    """Try CLAHE from weak to strong on a radiograph: all results in one picture, and a table of their measures.
+    """Try CLAHE from weak to strong on a radiograph: all results in one picture, and a table of their
+    measures.
 
-    The picture starts with the original at the top left and goes on row by row. The table marks the setting with
-    the best score.
+    The picture starts with the original at the top left and goes on row by row. The table marks the setting
+    with the best score.
     """
 
     weakest: Annotated[float, Span(1, 40, 0.5, 2), Help(_("Clip limit of the first step"))] = 1.0

@@ -28,8 +28,8 @@ ZUIDERVELD = "Zuiderveld 1994, Contrast limited adaptive histogram equalization,
 class Clahe:
     """Raise the local contrast of a radiograph, at 8 to 16 bits.
 
-    An 8-bit image gives OpenCV's result. In deeper images the clip limit means the same, and the result has more
-    grey levels than 8 bits hold.
+    An 8-bit image gives OpenCV's result. In deeper images the clip limit means the same, and the result has
+    more grey levels than 8 bits hold.
     """
 
     clipLimit: Annotated[

@@ -34,8 +34,8 @@ NOISE = "Immerkaer 1996, Comput Vis Image Underst 64(2):300-302 (noise), doi:10.
 class Evaluate:
     """Say in numbers what an enhancement did to a radiograph, and whether it is better for it.
 
-    Takes the original and the enhanced image; each is looked at from black to white of its own depth. The score is
-    the detail gained minus noise, false structures, lost sharpness and clipping; above 0 is better.
+    Takes the original and the enhanced image; each is looked at from black to white of its own depth. The
+    score is the detail gained minus noise, false structures, lost sharpness and clipping; above 0 is better.
     """
 
     region: Region = "field"

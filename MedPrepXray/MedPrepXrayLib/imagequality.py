@@ -44,11 +44,11 @@ def measure(reference: np.ndarray, enhanced: np.ndarray) -> Measures:
     """Compare an enhanced picture with the one that it was made from; both (j, i), 0 to 1, with contrast.
 
     ``contrastGain`` of the standard deviation; ``rangeGain`` of the range from the 0.5th to the 99.5th
-    percentile; ``entropyGain`` of Shannon's entropy of 256 grey levels; ``edgeGain`` of the mean Sobel gradient;
-    ``psnr`` in dB (infinite for equal pictures); ``noiseGain`` of the noise where the reference is smoothest;
-    ``detailGain`` of the contrast between structures and what surrounds them; ``sharpnessGain`` of the slope of
-    the reference's strongest edges, relative to that; ``structure`` the correlation of these structures;
-    ``clipped`` the share of pixels that became black or white.
+    percentile; ``entropyGain`` of Shannon's entropy of 256 grey levels; ``edgeGain`` of the mean Sobel
+    gradient; ``psnr`` in dB (infinite for equal pictures); ``noiseGain`` of the noise where the reference is
+    smoothest; ``detailGain`` of the contrast between structures and what surrounds them; ``sharpnessGain``
+    of the slope of the reference's strongest edges, relative to that; ``structure`` the correlation of these
+    structures; ``clipped`` the share of pixels that became black or white.
     """
     before, after = structures(reference), structures(enhanced)
     smooth, detail = smooth_places(reference), _ratio(_deviation(after), _deviation(before))
@@ -123,7 +123,7 @@ def noise(image: np.ndarray, where: np.ndarray) -> float:
 
 
 def structures(image: np.ndarray) -> np.ndarray:
-    """The picture's middle detail, grain and broad shading removed; (j, i) float32, smaller than the picture."""
+    """The picture's middle detail, without grain and broad shading; float32, smaller than the picture."""
     step = max(1, min(image.shape) // _SIDE)
     rows, columns = (n // step * step for n in image.shape)
     small = image[:rows, :columns].reshape(rows // step, step, columns // step, step).mean(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""Whether an enhanced radiograph is better than the one it was made from: more detail, or only more of all else?"""
+"""Whether an enhanced radiograph is better than the one it was made from: more detail, or just more?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _FLATTER, _RAISED = 0.95, 1.2
 
 
 class Judgement(NamedTuple):
-    """`score` above 0 is better; `verdict` is better, unchanged, blurred, flatter, noisier or over-enhanced."""
+    """`score` above 0 is better; `verdict` is better, unchanged, blurred, flatter, noisier or
+    over-enhanced."""
 
     score: float
     verdict: str

@@ -1,5 +1,14 @@
 """Importing this module registers every X-ray operation."""
 
-from . import autocontrast, comparecontrast, contrast, denoising, evaluation
+from . import autocontrast, check, comparecontrast, contrast, crop, denoising, evaluation, inversion
 
-__all__ = ["autocontrast", "comparecontrast", "contrast", "denoising", "evaluation"]
+__all__ = [
+    "autocontrast",
+    "check",
+    "comparecontrast",
+    "contrast",
+    "crop",
+    "denoising",
+    "evaluation",
+    "inversion",
+]

@@ -32,8 +32,8 @@ class Radiograph:
     volume : where it came from.
     axis : array axis of the volume along which there is one slice.
     flips : whether rows and columns were turned around to stand upright.
-    bits : the least usual depth that holds all grey levels; 0 for floating point, negative values and more than
-        16 bits.
+    bits : the least usual depth that holds all grey levels; 0 for floating point, negative values and
+        more than 16 bits.
     notes : what was done to get one grey level per pixel.
     """
 
@@ -93,26 +93,19 @@ class Radiograph:
         labels.require_grid_of(self.volume, _("mask"))
         return self._turned(np.squeeze(labels.array, axis=self.axis))
 
-    def part(self, rows: slice, columns: slice) -> Radiograph:
-        """The pixels of a box as a radiograph of its own, at their own place."""
-        count = self.plane.shape
-        inside = []
-        for span, n, flip in zip((rows, columns), count, self.flips, strict=True):
-            inside.append(slice(n - span.stop, n - span.start) if flip else span)
-        where: list[slice] = list(inside)
+    def cut(self, volume: Volume, rows: slice, columns: slice) -> Volume:
+        """The pixels of a box of the plane, of a volume on this grid, at their place; a label map stays
+        one."""
+        where: list[slice] = []
+        for span, n, flip in zip((rows, columns), self.plane.shape, self.flips, strict=True):
+            where.append(slice(n - span.stop, n - span.start) if flip else span)
         where.insert(self.axis, slice(0, 1))
-        return radiograph(cropped(self.volume, tuple(where)))
+        matrix = volume.ijkToRAS.copy()
+        matrix[:3, 3] = volume.ijkToRAS[:3] @ [*(span.start for span in where[::-1]), 1.0]
+        return replace(volume, array=np.ascontiguousarray(volume.array[tuple(where)]), ijkToRAS=matrix)
 
     def _turned(self, plane: np.ndarray) -> np.ndarray:
         return plane[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
-
-
-def cropped(volume: Volume, where: tuple[slice, ...]) -> Volume:
-    """The voxels of a box (slices along k, j, i) at the place where they were; a label map stays one."""
-    matrix = volume.ijkToRAS.copy()
-    start = [span.start for span in where]
-    matrix[:3, 3] = volume.ijkToRAS[:3] @ [*start[::-1], 1.0]
-    return replace(volume, array=np.ascontiguousarray(volume.array[where]), ijkToRAS=matrix)
 
 
 def radiograph(image: Volume) -> Radiograph:
