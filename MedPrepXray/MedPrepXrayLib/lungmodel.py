@@ -1,24 +1,101 @@
-"""Lung fields by the trained network: any radiograph in, one label per side of the image out."""
+"""The trained lung-field network: scores of background and of lung on either side of a radiograph.
+
+``Training/MODEL_CARD.md`` says what it was trained on, how well it did on patients it had not seen, and
+where it must not be trusted. OpenCV runs it, or onnxruntime where only that is installed.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import threading
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from . import lunginput
+from MedPrepCommonLib.errors import FileError, MissingPackageError
+from MedPrepCommonLib.i18n import _
+
+from . import lunginput, lungshape
+from .opencv import OPENCV
+
+MODEL = Path(__file__).resolve().parent.parent / "Resources" / "Models" / "lung_fields.onnx"
+ENGINES = ("cv2", "onnxruntime")
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
 
-def label_sides(image: np.ndarray, forward: Forward, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    """1 and 2 where the network sees lung on the left and on the right of a (rows, columns) image, as uint8."""
-    return np.argmax(side_scores(image, forward, spacing), axis=0).astype(np.uint8)
+def engine() -> str:
+    """The package that can run the network here: the first of ``ENGINES``; "" without any."""
+    return next((name for name in ENGINES if importlib.util.find_spec(name)), "")
 
 
-def side_scores(image: np.ndarray, forward: Forward, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    """(3, rows, columns) float32 scores of background and of lung on the left and right of the image."""
-    frame = lunginput.frame_of(image.shape, spacing)
-    square, inside = lunginput.place(image, frame)
-    scores = forward(lunginput.channels(square, inside)[np.newaxis])[0]
-    return lunginput.restore(scores, frame)
+@lru_cache(maxsize=1)
+def network() -> Forward:
+    """The network as a function of (1, 2, 256, 256) float32 input to (1, 3, 128, 128) float32 scores.
+
+    Raises
+    ------
+    MissingPackageError
+        when neither OpenCV nor onnxruntime is installed.
+    FileError
+        when the model file is missing.
+    """
+    name = engine()
+    if not name:
+        raise MissingPackageError(
+            _("The lung-field network needs the Python package OpenCV, which is not installed."),
+            _("Expected {package}, or onnxruntime.").format(package=OPENCV["cv2"]),
+            _('Install it, or choose the method "classical".'),
+        )
+    try:
+        # As bytes: OpenCV cannot open a path with letters beyond ASCII on Windows.
+        stored = MODEL.read_bytes()
+    except OSError as error:
+        raise FileError(
+            _("The lung-field network is missing."),
+            _("Expected {name} in the module's Resources/Models.").format(name=MODEL.name),
+            _("Install MedPrep again."),
+        ) from error
+    return _opencv(stored) if name == "cv2" else _onnxruntime(stored)
+
+
+def _opencv(stored: bytes) -> Forward:
+    import cv2
+
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(stored, np.uint8))
+    lock = threading.Lock()  # a network of OpenCV holds its input
+
+    def forward(tensor: np.ndarray) -> np.ndarray:
+        with lock:
+            net.setInput(tensor)
+            return np.array(net.forward())
+
+    return forward
+
+
+def _onnxruntime(stored: bytes) -> Forward:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(stored, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda tensor: session.run(None, {name: tensor})[0]
+
+
+def side_scores(channels: np.ndarray, forward: Forward) -> np.ndarray:
+    """(3, 128, 128) float32 scores of background and of lung on the left and right of the square.
+
+    Parameters
+    ----------
+    channels : from :func:`lunginput.channels`.
+    forward : the network.
+    """
+    return forward(channels[np.newaxis])[0].astype(np.float32)
+
+
+def label_sides(plane: np.ndarray, forward: Forward, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    """1 and 2 where a (rows, columns) image shows lung on its left and on its right, 0 elsewhere, uint8."""
+    frame = lunginput.frame_of(plane.shape, spacing)
+    scores = side_scores(lunginput.channels(*lunginput.place(plane, frame)), forward)
+    return lungshape.labels_of(lungshape.tidied(scores).scores, frame)

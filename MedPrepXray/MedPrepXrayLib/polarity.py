@@ -1,7 +1,7 @@
-"""Whether a chest radiograph is shown as usual (air dark, bone bright) or inverted, told from its grey levels.
+"""Whether a chest radiograph shows air dark and bone bright, as usual, or is inverted: told from its grey levels.
 
-A schematic chest (two lungs between mediastinum, chest wall, shoulders and abdomen) is correlated with the image at
-several sizes and all places. Where the best correlation is negative, the image is inverted.
+A schematic chest (two lungs between mediastinum, chest wall, shoulders and abdomen) is correlated with the
+image at several sizes and all places. Where the best correlation is negative, the image is inverted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _COARSE = 4  # the template needs no more than 64 x 64 pixels
 _SIZES = (0.62, 0.75, 0.9, 1.08, 1.3)
 # A difference between the two correlations that leaves no doubt.
 _SURE = 0.4
-# Below this confidence the answer is a guess (a bedside image with both lungs opaque, a mask of something else).
+# Below this confidence the answer is a guess: both lungs opaque, or no chest.
 DOUBTFUL = 0.35
 
 
@@ -49,7 +49,7 @@ def polarity_of(score: np.ndarray) -> tuple[bool, float]:
 
 
 def _chest(width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Signs of a schematic chest (lung -1, tissue +1) whose chest wall is `width` pixels apart, and its weights."""
+    """Signs (lung -1, tissue +1) of a schematic chest, `width` pixels from wall to wall, and its weights."""
     rows, columns = int(round(0.86 * width)), int(round(width))
     y = ((np.arange(rows) + 0.5) / rows - 0.5)[:, None]
     x = np.abs((np.arange(columns) + 0.5) / columns - 0.5)[None, :]
