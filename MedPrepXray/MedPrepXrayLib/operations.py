@@ -1,6 +1,17 @@
 """Importing this module registers every X-ray operation."""
 
-from . import autocontrast, check, comparecontrast, contrast, crop, denoising, evaluation, inversion
+from . import (
+    autocontrast,
+    check,
+    comparecontrast,
+    contrast,
+    crop,
+    denoising,
+    evaluation,
+    inversion,
+    lungfields_operation,
+    lungnormalize,
+)
 
 __all__ = [
     "autocontrast",
@@ -11,4 +22,6 @@ __all__ = [
     "denoising",
     "evaluation",
     "inversion",
+    "lungfields_operation",
+    "lungnormalize",
 ]
