@@ -8,7 +8,7 @@ import numpy as np
 
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import operation
+from MedPrepCommonLib.operation import Preset, operation
 from MedPrepCommonLib.result import Result, Table
 from MedPrepCommonLib.volume import Volume
 
@@ -84,6 +84,11 @@ class ClaheAuto:
 
     region: Region = "field"
     outputType: OutputType = "auto"
+
+    presets = {
+        "field": Preset(_("Inside the exposed field"), "", region="field"),
+        "image": Preset(_("Everywhere"), "", region="image"),
+    }
 
     def __call__(self, image: Volume, job: Job) -> Result:
         picture = radiograph(image)

@@ -8,7 +8,7 @@ import numpy as np
 
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import Help, Span, operation
+from MedPrepCommonLib.operation import Help, Preset, Span, operation
 from MedPrepCommonLib.result import Check, Curve, Figure, Result, Table, worst
 from MedPrepCommonLib.volume import Volume
 
@@ -41,6 +41,11 @@ class CheckXray:
     smallestSide: Annotated[
         int, Span(16, 4096, 16, 0), Help(_("Fewer pixels than this along the shorter side are too few"))
     ] = 256
+
+    presets = {
+        "any": Preset(_("Any radiograph"), "", smallestSide=256),
+        "network": Preset(_("For networks that take 512 x 512 pixels"), "", smallestSide=512),
+    }
 
     def __call__(self, image: Volume, job: Job) -> Result:
         picture = radiograph(image)

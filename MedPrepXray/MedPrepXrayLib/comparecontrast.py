@@ -10,7 +10,7 @@ import numpy as np
 
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import Help, Span, operation
+from MedPrepCommonLib.operation import Help, Preset, Span, operation
 from MedPrepCommonLib.result import Curve, Figure, Result, Table
 from MedPrepCommonLib.volume import Volume
 
@@ -49,6 +49,11 @@ class CompareClahe:
         int, Span(1, 64, 1, 0), Help(_("Tiles along each side; contrast is local to a tile"))
     ] = 8
     region: Region = "field"
+
+    presets = {
+        "wide": Preset(_("From 1 to 16"), "", weakest=1, strongest=16, steps=5),
+        "fine": Preset(_("Around the usual 2"), "", weakest=1, strongest=4, steps=8),
+    }
 
     def __call__(self, image: Volume, job: Job) -> Result:
         picture = radiograph(image)

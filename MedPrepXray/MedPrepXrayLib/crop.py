@@ -6,7 +6,7 @@ from typing import Annotated
 
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import Help, Span, Unit, operation
+from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
 from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import LabelVolume, Volume
 
@@ -34,6 +34,11 @@ class Crop:
         int, Span(0, 1000, 1, 0), Unit("px"), Help(_("Pixels beyond the field's edges that stay"))
     ] = 0
 
+    presets = {
+        "field": Preset(_("The exposed field"), "", margin=0),
+        "margin": Preset(_("With 20 pixels around it"), "", margin=20),
+    }
+
     def __call__(self, image: Volume, labels: tuple[LabelVolume, ...], job: Job) -> Result:
         for label in labels:
             label.require_grid_of(image, _("label map"))
@@ -44,7 +49,7 @@ class Crop:
         bottom, right = min(rows, field.bottom + self.margin), min(columns, field.right + self.margin)
         box = slice(top, bottom), slice(left, right)
         share = (bottom - top) * (right - left) / (rows * columns)
-        whole = picture.back(picture.plane)
+        whole = picture.back(picture.as_stored(picture.plane))
         note = _("The exposed field is {share:.1f} % of the image.").format(share=100 * share)
         if share == 1.0:
             note = _("The image has no border.")

@@ -98,9 +98,7 @@ class Denoise:
 def _as_stored(grey: np.ndarray, picture: Radiograph) -> np.ndarray:
     """0 to 1 back in the image's own levels and type."""
     low, high = picture.scale
-    values = grey.astype(np.float64) * (high - low) + low
-    dtype = picture.plane.dtype
-    return np.rint(values).astype(dtype) if dtype.kind != "f" else values.astype(dtype)
+    return picture.as_stored(grey.astype(np.float64) * (high - low) + low)
 
 
 def _strips(rows: int, halo: int, job: Job):

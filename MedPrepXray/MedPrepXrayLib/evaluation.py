@@ -6,7 +6,7 @@ import numpy as np
 
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import operation
+from MedPrepCommonLib.operation import Preset, operation
 from MedPrepCommonLib.result import Check, Curve, Figure, Result, Table
 from MedPrepCommonLib.volume import Volume
 
@@ -39,6 +39,11 @@ class Evaluate:
     """
 
     region: Region = "field"
+
+    presets = {
+        "field": Preset(_("Inside the exposed field"), "", region="field"),
+        "image": Preset(_("Everywhere"), "", region="image"),
+    }
 
     def __call__(self, image: Volume, enhanced: Volume, job: Job) -> Result:
         enhanced.require_grid_of(image, _("enhanced image"))

@@ -68,7 +68,7 @@ class Polarity:
                 else _("The image does not look inverted, or it cannot be told.")
             )
         return Result(
-            images={"image": invert(picture) if turn else picture.back(picture.plane)},
+            images={"image": invert(picture) if turn else picture.back(picture.as_stored(picture.plane))},
             metrics={"inverted": turn, "looksInverted": inverted, "confidence": confidence},
             notes=[*picture.notes, note.format(sure=confidence)],
         )
@@ -83,11 +83,7 @@ def tag_of(picture: Radiograph) -> str:
 def invert(picture: Radiograph) -> Volume:
     """The radiograph with black and white exchanged, at its own depth and type."""
     low, high = picture.scale
-    plane = picture.plane
-    if plane.dtype.kind == "f":
-        turned = (low + high - plane.astype(np.float64)).astype(plane.dtype)
-    else:
-        turned = (int(low) + int(high) - plane.astype(np.int64)).astype(plane.dtype)
+    turned = picture.as_stored(low + high - picture.plane.astype(np.float64))
     display = picture.volume.display
     if display is not None:
         display = (low + high - display[0], display[1])

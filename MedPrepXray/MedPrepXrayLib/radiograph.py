@@ -28,7 +28,7 @@ class Radiograph:
 
     Parameters
     ----------
-    plane : (j, i), as stored (integers or floating point); read-only.
+    plane : (j, i), integers or floating point (whole numbers stored as such are integers); read-only.
     volume : where it came from.
     axis : array axis of the volume along which there is one slice.
     flips : whether rows and columns were turned around to stand upright.
@@ -74,12 +74,12 @@ class Radiograph:
 
     def back(self, plane: np.ndarray, **changes: Any) -> Volume:
         """`plane` (j, i), of this size, as a scalar volume at the same place; `changes` replace fields."""
-        array = np.ascontiguousarray(self._turned(plane))
+        array = np.array(self._turned(plane), order="C")
         return replace(self.volume, array=np.expand_dims(array, self.axis), **{"name": "", **changes})
 
     def labels(self, plane: np.ndarray, segments: tuple[Segment, ...]) -> LabelVolume:
         """A label map (j, i) of whole numbers at the same place."""
-        made = self.back(plane, display=None)
+        made = self.back(plane)
         return LabelVolume(made.array, made.ijkToRAS, "", "", {}, segments=segments)
 
     def mask(self, labels: LabelVolume) -> np.ndarray:
@@ -92,6 +92,11 @@ class Radiograph:
         """
         labels.require_grid_of(self.volume, _("mask"))
         return self._turned(np.squeeze(labels.array, axis=self.axis))
+
+    def as_stored(self, plane: np.ndarray) -> np.ndarray:
+        """Grey levels of the plane's scale in the image's own type; rounded for whole numbers."""
+        dtype = self.volume.array.dtype.newbyteorder("=")
+        return np.rint(plane).astype(dtype) if dtype.kind != "f" else plane.astype(dtype)
 
     def cut(self, volume: Volume, rows: slice, columns: slice) -> Volume:
         """The pixels of a box of the plane, of a volume on this grid, at their place; a label map stays
@@ -122,11 +127,11 @@ def radiograph(image: Volume) -> Radiograph:
     colours = np.squeeze(image.array, axis=axis)
     plane, notes = _grey(colours, image.components)
     flips = _upright(image, axis)
-    plane = plane[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+    plane = _whole_numbers(plane)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
     plane.flags.writeable = False
     # What the volume says of its values no longer holds once colours have become one.
     volume = image if image.components == 1 else replace(image, display=None)
-    return Radiograph(plane, volume, axis, flips, _bits(plane, image), notes)
+    return Radiograph(plane, volume, axis, flips, _bits(plane), notes)
 
 
 def _slice_axis(image: Volume) -> int:
@@ -186,8 +191,17 @@ def _grey(colours: np.ndarray, components: int) -> tuple[np.ndarray, tuple[str, 
     return luminance.astype(colours.dtype), tuple(notes)
 
 
-def _bits(plane: np.ndarray, image: Volume) -> int:
-    """The least usual bit depth that holds every value, no more than the file says."""
+def _whole_numbers(plane: np.ndarray) -> np.ndarray:
+    """Grey levels that some program has stored as floating point, as the integers that they are."""
+    plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
+    if plane.dtype.kind != "f" or plane.min() < 0 or not 1 < plane.max() < 2**16:
+        return plane
+    whole = plane.astype(np.uint16)
+    return whole if np.array_equal(whole, plane) else plane
+
+
+def _bits(plane: np.ndarray) -> int:
+    """The least usual bit depth that holds every value; 0 for none."""
     if plane.dtype.kind == "f" or plane.size == 0:
         return 0
     if plane.dtype == np.uint8:
