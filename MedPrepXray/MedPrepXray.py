@@ -17,6 +17,8 @@ OPERATIONS = (
     "xray.claheCompare",
     "xray.evaluate",
     "xray.denoise",
+    "xray.lungFields",
+    "xray.lungNormalize",
 )
 RECIPES = ("xray-chest",)
 
@@ -51,6 +53,8 @@ class MedPrepXrayLogic(MedPrepLogic):
     compareClahe = consoleMethod("xray.claheCompare")
     evaluate = consoleMethod("xray.evaluate")
     denoise = consoleMethod("xray.denoise")
+    segmentLungFields = consoleMethod("xray.lungFields")
+    lungNormalize = consoleMethod("xray.lungNormalize")
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""
