@@ -34,7 +34,7 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/headless*": 4,
     "MedPrepCommon/MedPrepCommonLib/cli*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/listing.py": 4,
-    "MedPrepCommon/MedPrepCommonLib/demonstration*.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/demo*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/output*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/report*.py": 4,
     # 3: the scene
