@@ -90,7 +90,9 @@ class Import:
 
 
 def python_files() -> list[Path]:
-    return [path.relative_to(REPOSITORY) for path in sorted(REPOSITORY.glob("MedPrep*/**/*.py"))]
+    """Files of the modules; what makes a model is run by hand, with packages of its own, and does not ship."""
+    found = [path.relative_to(REPOSITORY) for path in sorted(REPOSITORY.glob("MedPrep*/**/*.py"))]
+    return [path for path in found if "Training" not in path.parts]
 
 
 def floor_of(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""A radiograph projected from the chest phantom through xray-chest, beside the lung fields that it truly shows."""
+"""A radiograph projected from the chest phantom through xray-chest, beside the lungs that it truly shows."""
 
 from __future__ import annotations
 
