@@ -96,7 +96,7 @@ class CompareClahe:
             )
         return Table(
             _("Weak to strong"),
-            ("place (row.column)", "clip limit", "tiles", *names, "score", "verdict", "best"),
+            ("place (row.column)", "clip limit", "tiles", *names, "score", "judgement", "best"),
             tuple(lines),
         )
 
