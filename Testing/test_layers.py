@@ -90,7 +90,7 @@ class Import:
 
 
 def python_files() -> list[Path]:
-    """Files of the modules; what makes a model is run by hand, with packages of its own, and does not ship."""
+    """Files of the modules; what makes a model runs by hand, with packages of its own, and does not ship."""
     found = [path.relative_to(REPOSITORY) for path in sorted(REPOSITORY.glob("MedPrep*/**/*.py"))]
     return [path for path in found if "Training" not in path.parts]
 

@@ -230,10 +230,9 @@ def test_tidied_keeps_one_piece_without_holes() -> None:
 
 def test_without_opencv(plane, monkeypatch) -> None:
     lungmodel.network.cache_clear()
-    monkeypatch.setattr(lungmodel, "engine", lambda: "")
+    monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingPackageError, match="classical"):
         find_lung_fields(plane)
-    monkeypatch.setitem(sys.modules, "cv2", None)
     assert find_lung_fields(plane, method="classical").sides.any()
     assert (
         create("xray.lungFields").packages() and not create("xray.lungFields", method="classical").packages()

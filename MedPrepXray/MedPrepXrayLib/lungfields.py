@@ -63,7 +63,7 @@ def find_lung_fields(
     Raises
     ------
     MissingPackageError
-        for "model" without OpenCV or onnxruntime.
+        for "model" without OpenCV.
     """
     job = job or Job.quiet()
     frame = lunginput.frame_of(plane.shape, spacing)

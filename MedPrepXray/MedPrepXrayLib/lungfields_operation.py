@@ -12,7 +12,6 @@ from MedPrepCommonLib.operation import Help, Preset, Words, operation
 from MedPrepCommonLib.result import Check, Result, Table
 from MedPrepCommonLib.volume import Segment, Volume
 
-from . import lungmodel
 from .lungfields import LungFields, find_lung_fields
 from .opencv import OPENCV
 from .polarity import DOUBTFUL
@@ -80,7 +79,7 @@ class LungFieldsXray:
 
     def packages(self) -> dict[str, str]:
         """What must be installed for the chosen method."""
-        return OPENCV if self.method == "model" and lungmodel.engine() != "onnxruntime" else {}
+        return OPENCV if self.method == "model" else {}
 
     def __call__(self, image: Volume, job: Job) -> Result:
         picture = radiograph(image)

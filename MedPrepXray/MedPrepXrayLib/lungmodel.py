@@ -1,12 +1,11 @@
 """The trained lung-field network: scores of background and of lung on either side of a radiograph.
 
-``Training/MODEL_CARD.md`` says what it was trained on, how well it did on patients it had not seen, and
-where it must not be trusted. OpenCV runs it, or onnxruntime where only that is installed.
+``Training/MODEL_CARD.md`` says what it was trained on, how well it did on patients it had not seen, and where
+it must not be trusted. OpenCV runs it.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,21 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from MedPrepCommonLib.errors import FileError, MissingPackageError
+from MedPrepCommonLib.errors import FileError
 from MedPrepCommonLib.i18n import _
 
 from . import lunginput, lungshape
-from .opencv import OPENCV
+from .opencv import opencv
 
 MODEL = Path(__file__).resolve().parent.parent / "Resources" / "Models" / "lung_fields.onnx"
-ENGINES = ("cv2", "onnxruntime")
 
 Forward = Callable[[np.ndarray], np.ndarray]
-
-
-def engine() -> str:
-    """The package that can run the network here: the first of ``ENGINES``; "" without any."""
-    return next((name for name in ENGINES if importlib.util.find_spec(name)), "")
 
 
 @lru_cache(maxsize=1)
@@ -38,17 +31,11 @@ def network() -> Forward:
     Raises
     ------
     MissingPackageError
-        when neither OpenCV nor onnxruntime is installed.
+        when OpenCV is not installed.
     FileError
         when the model file is missing.
     """
-    name = engine()
-    if not name:
-        raise MissingPackageError(
-            _("The lung-field network needs the Python package OpenCV, which is not installed."),
-            _("Expected {package}, or onnxruntime.").format(package=OPENCV["cv2"]),
-            _('Install it, or choose the method "classical".'),
-        )
+    cv2 = opencv(_('Install it, or choose the method "classical".'))
     try:
         # As bytes: OpenCV cannot open a path with letters beyond ASCII on Windows.
         stored = MODEL.read_bytes()
@@ -58,12 +45,6 @@ def network() -> Forward:
             _("Expected {name} in the module's Resources/Models.").format(name=MODEL.name),
             _("Install MedPrep again."),
         ) from error
-    return _opencv(stored) if name == "cv2" else _onnxruntime(stored)
-
-
-def _opencv(stored: bytes) -> Forward:
-    import cv2
-
     net = cv2.dnn.readNetFromONNX(np.frombuffer(stored, np.uint8))
     lock = threading.Lock()  # a network of OpenCV holds its input
 
@@ -73,14 +54,6 @@ def _opencv(stored: bytes) -> Forward:
             return np.array(net.forward())
 
     return forward
-
-
-def _onnxruntime(stored: bytes) -> Forward:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(stored, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda tensor: session.run(None, {name: tensor})[0]
 
 
 def side_scores(channels: np.ndarray, forward: Forward) -> np.ndarray:
