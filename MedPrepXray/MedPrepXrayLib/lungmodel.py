@@ -57,14 +57,24 @@ def network() -> Forward:
 
 
 def side_scores(channels: np.ndarray, forward: Forward) -> np.ndarray:
-    """(3, 128, 128) float32 scores of background and of lung on the left and right of the square.
+    """(3, 128, 128) float32 log probabilities of background and of lung on the left and right of the square.
+
+    The mean of what the network says about the image and about its mirror image: it was trained on both, and
+    where it is in doubt, two opinions are better than one.
 
     Parameters
     ----------
     channels : from :func:`lunginput.channels`.
     forward : the network.
     """
-    return forward(channels[np.newaxis])[0].astype(np.float32)
+    seen = _log_shares(forward(np.ascontiguousarray(channels[np.newaxis]))[0])
+    mirrored = _log_shares(forward(np.ascontiguousarray(channels[np.newaxis, :, :, ::-1]))[0])
+    return (seen + mirrored[[0, 2, 1], :, ::-1]) / 2
+
+
+def _log_shares(scores: np.ndarray) -> np.ndarray:
+    scores = scores - scores.max(axis=0)
+    return scores - np.log(np.exp(scores).sum(axis=0))
 
 
 def label_sides(plane: np.ndarray, forward: Forward, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:

@@ -5,7 +5,8 @@
 
 DATA holds index.csv with the columns image and patient, and NAME.png with NAME_lungs.png for each row. The
 masks are taken as what they are in xr/chest-lungs: drawn on the image's central square, then stretched.
-A fold that is already in `--out` is not trained again. Same data, seed, threads and torch: the same network.
+What is already in `--out` is not done again: delete a fold's .json to measure it anew, its .pt to train it
+anew. Same data, seed, threads and torch: the same network.
 """
 
 from __future__ import annotations
@@ -205,20 +206,20 @@ def main() -> None:
     extra = read_folder(args.projected) if args.projected else []
     where = split(pictures, args.folds, args.seed)
     for fold in range(args.folds) if args.only is None else args.only:
-        record = args.out / f"fold{fold}.json"
+        record, weights = args.out / f"fold{fold}.json", args.out / f"fold{fold}.pt"
         if record.exists():
             continue
         print(f"fold {fold}", flush=True)
         held = [p for p in pictures if where[p.patient] == fold]
-        net = train(
-            [p for p in pictures if where[p.patient] != fold],
-            extra,
-            args.steps,
-            args.seed + fold,
-            half=args.bfloat16,
-        )
+        if weights.exists():
+            net = LungNet()
+            net.load_state_dict(torch.load(weights))
+            net.eval()
+        else:
+            rest = [p for p in pictures if where[p.patient] != fold]
+            net = train(rest, extra, args.steps, args.seed + fold, half=args.bfloat16)
+            torch.save(net.state_dict(), weights)
         rows = measured(net, held)
-        torch.save(net.state_dict(), args.out / f"fold{fold}.pt")
         for row in rows:
             print("  ", row["image"], row["dice"], flush=True)
         print("  mean", np.mean([row["dice"] for row in rows]), flush=True)
