@@ -5,8 +5,8 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 from MedPrepCommonLib import moduletest
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
-from MedPrepCommonLib.panel import MedPrepWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
+from MedPrepXrayLib.panelxray import XrayWidget
 
 OPERATIONS = (
     "xray.check",
@@ -61,7 +61,7 @@ class MedPrepXrayLogic(MedPrepLogic):
         return MedPrepXrayParameterNode(super().getParameterNode())
 
 
-class MedPrepXrayWidget(MedPrepWidget):
+class MedPrepXrayWidget(XrayWidget):
     """The panel."""
 
     logicClass = MedPrepXrayLogic

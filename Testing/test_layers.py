@@ -27,7 +27,7 @@ FLOORS = {
     "MedPrep*/MedPrep*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/logic.py": 4,
     "MedPrepCommon/MedPrepCommonLib/ondemand.py": 4,
-    "MedPrepCommon/MedPrepCommonLib/panel*.py": 4,
+    "MedPrep*/MedPrep*Lib/panel*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/parameternode.py": 4,
     "MedPrepCommon/MedPrepCommonLib/moduletest.py": 4,
     "MedPrepCommon/MedPrepCommonLib/sampledata.py": 4,

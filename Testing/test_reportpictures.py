@@ -178,7 +178,7 @@ def test_a_radiograph_is_no_slice_and_has_no_bar_of_unknown_length(known: bool, 
     assert (cell["plane"], cell["scaleBar"]) == ("projection", bar)
     assert "axial" not in cell["alt"].lower() and "mm" not in cell["position"]
     # No letter at the left edge says which side of the patient it is: nothing is drawn over the image there.
-    left = tinyops.pixels(png).astype(int)[180:210, :30]
+    left = tinyops.pixels(png).astype(int)[180:210, :30].reshape(30, 30, -1)
     assert len(np.unique(left)) > 100 and not (left == 255).all(axis=2).sum() > 20
 
 
