@@ -29,6 +29,7 @@ class Preview:
             return
         self.clear()
         self.node = scenepreview.addPreview(volume)
+        isShown = False
         for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             kept = (
                 view,
@@ -37,9 +38,12 @@ class Preview:
                 view.GetForegroundOpacity(),
             )
             self._views.append(kept)
+            isShown |= kept[1] == background.GetID()
             view.SetBackgroundVolumeID(background.GetID())
             view.SetForegroundVolumeID(self.node.GetID())
             view.SetForegroundOpacity(1.0)
+        if not isShown:
+            slicer.util.setSliceViewerLayers(fit=True)
 
     def showBefore(self, before: bool) -> None:
         """Hide the preview for a look at the image, or show it again."""
@@ -65,10 +69,10 @@ class Preview:
             self._turned = (yellow, before)
             yellow.GetSliceToRAS().DeepCopy(red.GetSliceToRAS())
             yellow.UpdateMatrices()
-            yellow.SetFieldOfView(*red.GetFieldOfView())
         for view, *_kept in self._views:
             if view.GetLayoutName() == "Red":
                 view.SetForegroundOpacity(0.0)
+        slicer.util.setSliceViewerLayers(fit=True)
 
     def _endBeside(self) -> None:
         if self._turned is not None:

@@ -128,7 +128,7 @@ def _too_small(cut: Cut) -> bool:
 
 
 def scale_bar(cut: Cut) -> float:
-    """Length of the scale bar in mm: 50 or 10, or 0 where neither fits in the corner or no length is known."""
+    """Length of the scale bar in mm: 50 or 10, or 0 where neither fits or no length is known."""
     if _too_small(cut) or not cut.measured:
         return 0.0
     room = cut.size[1] / 2 - _LETTER - 2 * _MARGIN

@@ -152,3 +152,4 @@ class XrayWidget(MedPrepWidget):
                 # Lungs filled with colour would hide what is to be seen in them.
                 node.GetDisplayNode().SetVisibility2DFill(False)
                 node.GetDisplayNode().SetVisibility2DOutline(True)
+                node.GetDisplayNode().SetSliceIntersectionThickness(2)
