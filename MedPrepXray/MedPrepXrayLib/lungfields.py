@@ -13,9 +13,11 @@ from MedPrepCommonLib.result import Check
 from . import classicallungs, lunginput, lungmodel, lungshape
 from .polarity import DOUBTFUL, polarity_of
 
-# Expected Dice below which a result is looked at, and below which it is none. Lungs of patients whom the
-# network had not seen are above SURE but for a few; what is no frontal chest is mostly below NONE.
-SURE, NONE = 0.93, 0.8
+# Expected Dice below which a result should be looked at, and below which it is none: of patients whom the
+# method had not seen, the worst tenth lies below the first; most that is no frontal chest lies below the second.
+LIMITS = {"model": (0.95, 0.8), "classical": (0.9, 0.7)}
+# Correlation with the mean chest below which a doubtful result is none: chests reach 0.4, heads at most 0.35.
+_UNLIKE = 0.36
 # Share of the image that both lungs cover: less is a detail in something else.
 _SMALLEST = 0.04
 # Area of the smaller lung as a share of the larger: less is an effusion, a collapse, or a mistake.
@@ -69,7 +71,7 @@ def find_lung_fields(
     frame = lunginput.frame_of(plane.shape, spacing)
     channels = lunginput.channels(*lunginput.place(plane, frame))
     job.report(0.2, _("Looking for the lungs"))
-    inverted, sure = polarity_of(channels[0])
+    inverted, sure = polarity_of(channels)
     scores_of = _model() if method == "model" else classicallungs.side_scores
     found = lungshape.tidied(scores_of(_upright(channels, inverted)))
     job.report(0.5)
@@ -79,7 +81,16 @@ def find_lung_fields(
         if sum(other.confidence) > sum(found.confidence):
             found, inverted = other, not inverted
     job.report(0.8)
-    checks = judged(found.labels, found.confidence, frame)
+    checks = judged(found.labels, found.confidence, frame, LIMITS[method])
+    if min(found.confidence) < LIMITS[method][0]:
+        like = classicallungs.likeness(_upright(channels, inverted))
+        if like < _UNLIKE and not any(check.verdict == "fail" for check in checks):
+            checks = [
+                _none(
+                    _("none found: this does not look like a chest (likeness {like:.2f})").format(like=like),
+                    f">= {_UNLIKE:g}",
+                )
+            ]
     if any(check.verdict == "fail" for check in checks):
         sides = np.zeros(plane.shape, np.uint8)
     else:
@@ -96,33 +107,32 @@ def _upright(channels: np.ndarray, inverted: bool) -> np.ndarray:
     return -channels if inverted else channels
 
 
-def judged(labels: np.ndarray, confidence: tuple[float, float], frame: lunginput.Frame) -> list[Check]:
+def judged(
+    labels: np.ndarray,
+    confidence: tuple[float, float],
+    frame: lunginput.Frame,
+    limits: tuple[float, float] = LIMITS["model"],
+) -> list[Check]:
     """Whether two lungs were found that look like lungs.
 
     Parameters
     ----------
     labels : (n, n) over the square, 1 and 2 for the lungs on the image's left and right.
     confidence : of either, 0 to 1. frame : where the image lies in the square.
+    limits : below the first of them is a warning, below the second a failure.
     """
+    sure, none = limits
     scale = labels.shape[0] / lunginput.SIZE
     whole = np.prod([n * step * scale for n, step in zip(frame.shape, frame.steps, strict=True)])
     areas = [int(np.count_nonzero(labels == side)) for side in (1, 2)]
     share = sum(areas) / max(float(whole), 1.0)
     mean = float(np.average(confidence, weights=areas)) if sum(areas) else 0.0
-    if mean < NONE or share < _SMALLEST:
-        return [
-            Check(
-                _("Lung fields"),
-                "fail",
-                _("none found (confidence {sure:.2f}, {share:.0f} % of the image)").format(
-                    sure=mean, share=100 * share
-                ),
-                _("confidence >= {limit:g}").format(limit=NONE),
-                _("Choose an upright frontal chest radiograph, or draw the lungs by hand."),
-            )
-        ]
+    if mean < none or share < _SMALLEST:
+        value = _("none found (confidence {sure:.2f}, {share:.0f} % of the image)")
+        limit = _("confidence >= {limit:g}").format(limit=none)
+        return [_none(value.format(sure=mean, share=100 * share), limit)]
     checks = [
-        _line(_("Confidence"), min(confidence) >= SURE, f"{min(confidence):.3f}", f">= {SURE:g}", _LOOK),
+        _line(_("Confidence"), min(confidence) >= sure, f"{min(confidence):.3f}", f">= {sure:g}", _LOOK),
         _line(
             _("Symmetry"),
             min(areas) >= _ASYMMETRIC * max(areas),
@@ -147,6 +157,11 @@ def judged(labels: np.ndarray, confidence: tuple[float, float], frame: lunginput
 
 
 _LOOK = _("Look at the outline before using it; draw what is wrong by hand.")
+
+
+def _none(value: str, limit: str) -> Check:
+    advice = _("Choose an upright frontal chest radiograph, or draw the lungs by hand.")
+    return Check(_("Lung fields"), "fail", value, limit, advice)
 
 
 def _line(name: str, good: bool, value: str, limit: str, advice: str) -> Check:

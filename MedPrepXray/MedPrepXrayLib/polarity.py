@@ -1,7 +1,8 @@
-"""Whether a chest radiograph shows air dark and bone bright, as usual, or is inverted: told from its grey levels.
+"""Whether a chest radiograph shows air dark, as usual, or is inverted: told from its grey levels.
 
-A schematic chest (two lungs between mediastinum, chest wall, shoulders and abdomen) is correlated with the
-image at several sizes and all places. Where the best correlation is negative, the image is inverted.
+Two chests are correlated with the image at several sizes and all places: a schematic one (two lungs between
+mediastinum, chest wall, shoulders and abdomen) and the mean of real ones. Where the best correlations are
+negative, the image is inverted.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import signal
 
-from . import lunginput
+from . import classicallungs, lunginput
 
 _COARSE = 4  # the template needs no more than 64 x 64 pixels
 _SIZES = (0.62, 0.75, 0.9, 1.08, 1.3)
-# A difference between the two correlations that leaves no doubt.
-_SURE = 0.4
+# Weight and limit of the schematic chest beside the mean one; what leaves no doubt.
+_SCHEMATIC, _LIMIT, _SURE = 0.8, 0.4, 0.3
 # Below this confidence the answer is a guess: both lungs opaque, or no chest.
 DOUBTFUL = 0.35
 
@@ -33,19 +34,23 @@ def estimate_polarity(array: np.ndarray) -> tuple[bool, float]:
     """
     frame = lunginput.frame_of(array.shape)
     square, inside = lunginput.place(array, frame)
-    return polarity_of(lunginput.channels(square, inside)[0])
+    return polarity_of(lunginput.channels(square, inside))
 
 
-def polarity_of(score: np.ndarray) -> tuple[bool, float]:
-    """As :func:`estimate_polarity`, from the first channel of :func:`lunginput.channels`."""
+def polarity_of(channels: np.ndarray) -> tuple[bool, float]:
+    """As :func:`estimate_polarity`, from :func:`lunginput.channels`."""
     count = lunginput.SIZE // _COARSE
-    small = score.reshape(count, _COARSE, count, _COARSE).mean(axis=(1, 3), dtype=np.float64)
+    small = channels[0].reshape(count, _COARSE, count, _COARSE).mean(axis=(1, 3), dtype=np.float64)
     small = np.clip(small, -2.0, 2.0)
+    if not small.any():
+        return False, 0.0
     low, high = 0.0, 0.0
     for size in _SIZES:
         correlation = _correlation(small, *_chest(size * count))
         low, high = min(low, float(correlation.min())), max(high, float(correlation.max()))
-    return high < -low, float(min(abs(high + low) / _SURE, 1.0))
+    schematic = float(np.clip(low + high, -_LIMIT, _LIMIT))
+    upright = sum(classicallungs.extremes(channels)) + _SCHEMATIC * schematic
+    return upright < 0, min(abs(upright) / _SURE, 1.0)
 
 
 def _chest(width: float) -> tuple[np.ndarray, np.ndarray]:
