@@ -20,7 +20,7 @@ OPERATIONS = (
     "xray.lungFields",
     "xray.lungNormalize",
 )
-RECIPES = ("xray-chest",)
+RECIPES = ("xray-chest", "xray-chest-classical")
 
 
 class MedPrepXray(ScriptedLoadableModule):
@@ -70,7 +70,7 @@ class MedPrepXrayWidget(XrayWidget):
     checkId = "xray.check"
 
 
-class MedPrepXrayTest(ScriptedLoadableModuleTest):
+class MedPrepXrayTest(ScriptedLoadableModuleTest, moduletest.RadiographScenarios):
     """The scenarios that also run outside Slicer, in the user's own Slicer."""
 
     logicClass = MedPrepXrayLogic
