@@ -14,7 +14,7 @@ from . import classicallungs, lunginput, lungmodel, lungshape
 from .polarity import DOUBTFUL, polarity_of
 
 # Expected Dice below which a result should be looked at, and below which it is none: of patients whom the
-# method had not seen, the worst tenth lies below the first; most that is no frontal chest lies below the second.
+# method had not seen, the worst tenth lies below the first; most of what is no chest lies below the second.
 LIMITS = {"model": (0.95, 0.8), "classical": (0.9, 0.7)}
 # Correlation with the mean chest below which a doubtful result is none: chests reach 0.4, heads at most 0.35.
 _UNLIKE = 0.36
