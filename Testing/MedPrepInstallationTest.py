@@ -4,7 +4,7 @@ import importlib
 import unittest
 from pathlib import Path
 
-MODULES = ("MedPrepCommon", "MedPrepCT", "MedPrepMRI")
+MODULES = ("MedPrepCommon", "MedPrepCT", "MedPrepMRI", "MedPrepXray")
 
 
 class MedPrepInstallationTest(unittest.TestCase):

@@ -65,7 +65,7 @@ def test_panel(spec, module):
 
 
 def test_layout_repeats_no_definition(module):
-    for name in ("MedPrepCommon", "MedPrepCT", "MedPrepMRI"):
+    for name in ("MedPrepCommon", "MedPrepCT", "MedPrepMRI", "MedPrepXray"):
         bound, _names = bound_widgets(module(name))
         said = {
             (parameter, prop.get("name"))
@@ -77,7 +77,7 @@ def test_layout_repeats_no_definition(module):
 
 
 def test_every_bound_widget_belongs_to_a_parameter(module):
-    for name in ("MedPrepCommon", "MedPrepCT", "MedPrepMRI"):
+    for name in ("MedPrepCommon", "MedPrepCT", "MedPrepMRI", "MedPrepXray"):
         shown = module(name)
         parameters = set(getattr(shown, f"{name}ParameterNode").__annotations__)
         for bound in bound_widgets(shown)[0]:
@@ -94,7 +94,7 @@ def test_console(spec, module):
 
 
 def test_recipe_step(spec):
-    step = {"operation": spec.id, "inputs": {spec.inputs[0].name: "image"}}
+    step = {"operation": spec.id, "inputs": {s.name: "image" for s in spec.inputs if not s.optional}}
     record = {
         "schema": recipe.SCHEMA, "version": recipe.VERSION, "name": "one",
         "inputs": {"image": {}}, "steps": [step], "outputs": {"out": f"{spec.name}.{spec.outputs[0]}"},

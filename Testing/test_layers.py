@@ -26,7 +26,8 @@ FLOORS = {
     # 4: what people and programs use
     "MedPrep*/MedPrep*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/logic.py": 4,
-    "MedPrepCommon/MedPrepCommonLib/panel*.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/ondemand.py": 4,
+    "MedPrep*/MedPrep*Lib/panel*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/parameternode.py": 4,
     "MedPrepCommon/MedPrepCommonLib/moduletest.py": 4,
     "MedPrepCommon/MedPrepCommonLib/sampledata.py": 4,
@@ -89,7 +90,9 @@ class Import:
 
 
 def python_files() -> list[Path]:
-    return [path.relative_to(REPOSITORY) for path in sorted(REPOSITORY.glob("MedPrep*/**/*.py"))]
+    """Files of the modules; what makes a model runs by hand, with packages of its own, and does not ship."""
+    found = [path.relative_to(REPOSITORY) for path in sorted(REPOSITORY.glob("MedPrep*/**/*.py"))]
+    return [path for path in found if "Training" not in path.parts]
 
 
 def floor_of(path: Path) -> int | None:

@@ -160,13 +160,26 @@ def test_a_single_slice_is_shown_whole_even_when_oblique(angle: float) -> None:
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_euler("xyz", (angle, angle, 0), degrees=True).as_matrix() * (-1, -1, 1)
     picture = np.random.default_rng(0).integers(0, 255, (1, 60, 80)).astype(np.uint8)
-    inputs = {"image": Volume(picture, turn, modality="DX")}
+    inputs = {"image": Volume(picture, turn, modality="CT")}
     ((row, (png,)),) = reportpictures.rows(inputs, {}, {}, [], Job.quiet())
     assert [cell["plane"] for cell in row["cells"]] == ["axial"]
     shown = tinyops.pixels(png).astype(float)
     assert shown.shape[1] / shown.shape[0] == pytest.approx(80 / 60, rel=0.01)
     inner = shown[100:300:16, 100:400:16]
     assert inner.std() > 20, "the slice is cut along itself, not across"
+
+
+@pytest.mark.parametrize(("known", "bar"), [(True, 50.0), (False, 0.0)])
+def test_a_radiograph_is_no_slice_and_has_no_bar_of_unknown_length(known: bool, bar: float) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (1, 300, 400)).astype(np.uint8)
+    image = Volume(picture, np.diag([-1.0, -1.0, 1, 1]), modality="DX", info={"spacingKnown": known})
+    ((row, (png,)),) = reportpictures.rows({"image": image}, {}, {}, [], Job.quiet())
+    (cell,) = row["cells"]
+    assert (cell["plane"], cell["scaleBar"]) == ("projection", bar)
+    assert "axial" not in cell["alt"].lower() and "mm" not in cell["position"]
+    # No letter at the left edge says which side of the patient it is: nothing is drawn over the image there.
+    left = tinyops.pixels(png).astype(int)[180:210, :30].reshape(30, 30, -1)
+    assert len(np.unique(left)) > 100 and not (left == 255).all(axis=2).sum() > 20
 
 
 def test_a_slab_is_shown_at_three_places_of_its_own_plane() -> None:

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# What makes a model does not ship; the model does.
+LEFT_OUT = ("Training",)
 SCRIPTS, RESOURCES = "MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES"
 
 
@@ -25,6 +27,7 @@ def on_disk(module: Path) -> dict[str, list[str]]:
     for path in sorted(module.rglob("*")):
         name = path.relative_to(module)
         unwanted = any(part.startswith((".", "__pycache__")) for part in name.parts) or path.suffix == ".pyc"
+        unwanted |= name.parts[0] in LEFT_OUT
         if path.is_file() and not unwanted and name.name != "CMakeLists.txt":
             text = name.as_posix()
             if text == f"{module.name}.py":

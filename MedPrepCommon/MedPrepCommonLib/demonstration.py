@@ -17,7 +17,7 @@ from . import outputfolder, outputs
 from .i18n import _
 from .job import Job
 
-DEMOS = ("chest", "brain")
+DEMOS = ("chest", "brain", "xray")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
 ``sliceSpacingDeviation`` (mm), ``missingSlices``, ``duplicateSlices``, ``gantryTilt`` (degrees, from the
 slice positions), ``rescaleSlope``, ``rescaleIntercept`` (already applied), ``rescaleType``, ``padding`` (as
 rescaled), ``bitsStored``, ``photometricInterpretation`` (as stored), ``convolutionKernel``, ``kvp``,
-``viewPosition``, ``patientPosition``, ``bodyPart``, ``manufacturer``, ``model``, ``magneticFieldStrength``,
+``viewPosition``, ``patientPosition``, ``patientOrientation``, ``laterality``, ``voiLut`` (not applied),
+``bodyPart``, ``manufacturer``, ``model``, ``magneticFieldStrength``,
 ``echoTime``, ``repetitionTime``, ``inversionTime``, ``flipAngle``, ``lossyCompression``, ``spacingKnown``,
 ``spacingSource``.
 """
@@ -26,6 +27,9 @@ _TEXTS = {
     "ConvolutionKernel": "convolutionKernel",
     "ViewPosition": "viewPosition",
     "PatientPosition": "patientPosition",
+    "PatientOrientation": "patientOrientation",
+    "Laterality": "laterality",
+    "ImageLaterality": "laterality",
     "BodyPartExamined": "bodyPart",
     "Manufacturer": "manufacturer",
     "ManufacturerModelName": "model",
@@ -91,6 +95,8 @@ def base_info(headers: Sequence[Any]) -> dict[str, Any]:
         info["padding"] = padding
     if text_of(first, "LossyImageCompression") == "01":
         info["lossyCompression"] = True
+    if first.get("VOILUTSequence"):
+        info["voiLut"] = True
     return info
 
 

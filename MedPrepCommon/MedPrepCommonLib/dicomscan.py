@@ -25,7 +25,7 @@ _TAG_NAMES = """
     PixelPaddingRangeLimit WindowCenter WindowWidth ConvolutionKernel KVP ViewPosition PatientPosition
     BodyPartExamined PatientOrientation Manufacturer ManufacturerModelName MagneticFieldStrength EchoTime
     RepetitionTime InversionTime FlipAngle SequenceName PixelIntensityRelationship PresentationIntentType
-    LossyImageCompression
+    LossyImageCompression ImageLaterality Laterality VOILUTSequence
 """
 TAGS = tuple(_TAG_NAMES.split())
 

@@ -14,10 +14,11 @@ from .errors import FileError
 from .i18n import _
 
 _CHUNK = 1 << 22
+_BITMAP_HEADERS = tuple(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 
 def kind_of(path: Path) -> str:
-    """ "nifti", "nrrd", "metaimage", "png", "jpeg", "tiff", "dicom", or "" for anything else.
+    """ "nifti", "nrrd", "metaimage", "png", "jpeg", "tiff", "bmp", "dicom", or "" for anything else.
 
     Raises
     ------
@@ -50,6 +51,9 @@ def kind_of(path: Path) -> str:
     ):
         if start.startswith(magic):
             return kind
+    # Two letters alone may start any text; reserved bytes are 0, and the next header has a known length.
+    if start[:2] == b"BM" and start[6:10] == bytes(4) and start[14:18] in _BITMAP_HEADERS:
+        return "bmp"
     if re.search(rb"^\s*(ObjectType|NDims)\s*=", start, re.MULTILINE):
         return "metaimage"
     return ""
@@ -198,6 +202,36 @@ def check_jpeg(path: Path) -> None:
             break
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     raise damaged(path)
+
+
+def check_channels(path: Path, kind: str) -> None:
+    """Raise for grey levels with transparency: ITK refuses such a PNG and mixes up such a TIFF."""
+    if (_png_colour if kind == "png" else _tiff_samples)(path):
+        raise FileError(
+            _("{path} holds grey levels and transparency.").format(path=path),
+            _("Expected grey levels or colours."),
+            _("Save it without transparency (alpha channel)."),
+        )
+
+
+def _png_colour(path: Path) -> bool:
+    """Whether the colour type of a PNG is grey with alpha."""
+    return head(path, 26)[25:26] == b"\x04"
+
+
+def _tiff_samples(path: Path) -> bool:
+    """Whether the first image of a TIFF has two samples per pixel (tag 277)."""
+    start = head(path, 8)
+    order = "<" if start[:2] == b"II" else ">"
+    with open(path, "rb") as stream:
+        stream.seek(struct.unpack(order + "I", start[4:8])[0])
+        count = int.from_bytes(stream.read(2), "little" if order == "<" else "big")
+        entries = stream.read(12 * count)
+    for n in range(len(entries) // 12):
+        tag, _kind, _count, value = struct.unpack_from(order + "HHIH", entries, 12 * n)
+        if tag == 277:
+            return value == 2
+    return False
 
 
 def _fields(header: bytes, separator: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from . import engine, runner, sceneresults, scenesegments, scenevolumes
 from .errors import InputError
 from .i18n import _
 from .job import Job
+from .ondemand import ensurePackages
 from .operation import RESERVED, Operation, create, find
 from .recipe import Recipe, load
 from .result import Result
@@ -47,6 +48,7 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
         """
         spec = op.operation
         volumes = _read(spec.inputs, inputs)
+        ensurePackages([op])
         # Results go beside the first image; the first input of all may be one that can be left out.
         images = [inputs.get(slot.name) for slot in spec.inputs if not slot.labels]
         node = next((image for image in images if image is not None), None)
@@ -62,6 +64,7 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
     def recipeTask(self, recipe: Recipe, inputs: Mapping[str, Any]) -> Task:
         """The work of a recipe with its input nodes already read; `inputs` by the recipe's input names."""
         volumes = _read(recipe.inputs, inputs)
+        ensurePackages(step.op for step in recipe.steps)
         node = next(node for node in inputs.values() if node is not None)
 
         def compute(job: Job) -> Result:

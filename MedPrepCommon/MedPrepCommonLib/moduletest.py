@@ -15,8 +15,9 @@ from . import sampledata
 from .brainphantom import make_brain_phantom
 from .chestphantom import make_chest_phantom
 from .errors import MedPrepError
+from .projection import project_radiograph
 from .scenevolumes import nodeFromVolume
-from .volume import Volume
+from .volume import LabelVolume, Volume
 
 
 def emptyScene() -> None:
@@ -135,6 +136,52 @@ class BrainScenarios:
         nodes = self.logicClass().whiteStripe(node)
         white = slicer.util.arrayFromVolume(nodes.image)[phantom.labels == 3]
         self.assertLess(abs(np.median(white)), 1.0)
+
+
+class RadiographScenarios:
+    """Jobs on a radiograph projected from the chest phantom; mixed into a ScriptedLoadableModuleTest."""
+
+    logicClass: type
+
+    def _radiograph(self) -> tuple[Any, np.ndarray]:
+        """Its volume node, and the true lungs (k, j, i): 1 right, 2 left."""
+        phantom = make_chest_phantom((75, 128, 128), (4.0, 2.8, 2.8))
+        ct = Volume(phantom.hu, phantom.ijkToRAS, "phantom", "CT")
+        lungs = LabelVolume(phantom.labels.astype(np.uint8), phantom.ijkToRAS)
+        made = project_radiograph(ct, lungs)
+        return nodeFromVolume(made.image, "radiograph"), made.lungs.array
+
+    def test_contrast(self) -> None:
+        self.delayDisplay("Contrast is raised, the input stays, and the numbers say so")
+        node, _lungs = self._radiograph()
+        before = slicer.util.arrayFromVolume(node).copy()
+        logic = self.logicClass()
+        enhanced = logic.clahe(node)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), before)
+        self.assertEqual(slicer.util.arrayFromVolume(enhanced).dtype, np.uint16)
+        table = logic.evaluate(node, enhanced=enhanced).evaluation
+        values = {
+            table.GetCellText(n, 0): float(table.GetCellText(n, 1)) for n in range(table.GetNumberOfRows())
+        }
+        self.assertGreater(values["detailGain"], 1.0)
+
+    def test_lungFields(self) -> None:
+        self.delayDisplay("The lung fields of the phantom's radiograph against the known truth")
+        node, truth = self._radiograph()
+        found = _segments(self.logicClass().segmentLungFields(node, method="classical").lungs, node)
+        for value, name in ((1, "right lung"), (2, "left lung")):
+            self.assertGreaterEqual(_dice(found[name], truth == value), 0.85, name)
+
+    def test_recipe(self) -> None:
+        self.delayDisplay("The recipe gives 512 x 512 pixels whose lungs have mean 0 and deviation 1")
+        node, _truth = self._radiograph()
+        nodes = self.logicClass().runRecipe("xray-chest-classical", node)
+        image = slicer.util.arrayFromVolume(nodes.image)
+        lungs = sum(_segments(nodes.imageLungs, nodes.image).values()) > 0
+        self.assertEqual(sorted(image.shape), [1, 512, 512])
+        self.assertLess(abs(image[lungs].mean()), 0.1)
+        self.assertLess(abs(image[lungs].std() - 1), 0.15)
+        self.assertEqual(set(_segments(nodes.lungs, node)), {"right lung", "left lung"})
 
 
 def _ijkToRAS(node: Any) -> np.ndarray:

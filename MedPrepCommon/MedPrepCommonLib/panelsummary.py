@@ -62,17 +62,17 @@ class InputSummary:
         self.running = BackgroundTask(
             Task(line, check, lambda result: result),
             progress=lambda _fraction, _message: None,
-            done=lambda result: self.show(_sentence(line, result)),
+            done=lambda result: self.show(_sentence(line, result, " HU" if self.checkId == "ct.check" else "")),
             failed=lambda error: self.show(f"{line}. {error}"),
             stopped=lambda: None,
         )
         self.running.start()
 
 
-def _sentence(line: str, result: Result) -> str:
+def _sentence(line: str, result: Result, unit: str) -> str:
     worries = [c for c in result.checks if c.verdict != "pass"]
     words = {"pass": _("plausible"), "warn": _("look at it"), "fail": _("not usable as it is")}
     low, high = result.metrics.get("minimum"), result.metrics.get("maximum")
-    parts = [line, f"{low:g} to {high:g} HU" if low is not None else "", words[worst(result.checks)]]
+    parts = [line, f"{low:g} to {high:g}{unit}" if low is not None else "", words[worst(result.checks)]]
     text = ", ".join(part for part in parts if part) + "."
     return " ".join([text, *(f"{c.name}: {c.value.rstrip('.')}. {c.advice}" for c in worries)])

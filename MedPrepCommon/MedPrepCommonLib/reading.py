@@ -1,4 +1,4 @@
-"""Image files to Volumes: NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, and DICOM files and folders.
+"""Image files to Volumes: NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, BMP, and DICOM files and folders.
 
 What a file is, its first bytes tell; names without a suffix are fine. A file that is cut short or damaged
 is an error, never an image with holes: ITK fills a truncated NIfTI with zeros and ignores its checksum.
@@ -37,10 +37,11 @@ _SUFFIXES = (
     ".jpg",
     ".tiff",
     ".tif",
+    ".bmp",
     ".dcm",
     ".ima",
 )
-_FORMATS = "NIfTI (.nii, .nii.gz), NRRD, MHA/MHD, PNG, JPEG, TIFF, DICOM"
+_FORMATS = "NIfTI (.nii, .nii.gz), NRRD, MHA/MHD, PNG, JPEG, TIFF, BMP, DICOM"
 
 
 def read_volume(
@@ -151,6 +152,7 @@ def _read_file(path: Path, job: Job) -> Volume:
         "png": lambda: _picture(path, "PNGImageIO"),
         "jpeg": lambda: _picture(path, "JPEGImageIO"),
         "tiff": lambda: _picture(path, "TIFFImageIO"),
+        "bmp": lambda: _picture(path, "BMPImageIO"),
     }
     if kind not in readers:
         raise FileError(
@@ -209,9 +211,11 @@ def _metaimage(path: Path) -> Volume:
 
 
 def _picture(path: Path, io: str) -> Volume:
-    """A PNG, JPEG or TIFF: its resolution says how to print it, not how large a pixel is in the patient."""
+    """A PNG, JPEG, TIFF or BMP: its resolution says how to print it, not how large a pixel is."""
     if io == "JPEGImageIO":
         filechecks.check_jpeg(path)
+    if io in ("PNGImageIO", "TIFFImageIO"):
+        filechecks.check_channels(path, "png" if io == "PNGImageIO" else "tiff")
     image = _itk(path, io)
     volume = Volume.from_sitk(image)
     array = smallest_integers(volume.array)

@@ -119,6 +119,8 @@ def annotate(rgb: np.ndarray, cut: Cut) -> None:
         (top, columns / 2, _MARGIN + half),
         (bottom, columns / 2, rows - _MARGIN - half),
     ):
+        if not letter:
+            continue
         width = _LETTER * 0.72
         strokes = [[(x + (a - 0.5) * width, y + (b - 0.5) * _LETTER) for a, b in s] for s in _GLYPHS[letter]]
         _ink(rgb, strokes)
@@ -135,8 +137,8 @@ def _too_small(cut: Cut) -> bool:
 
 
 def scale_bar(cut: Cut) -> float:
-    """Length of the scale bar in mm: 50 or 10, or 0 where neither fits in the corner."""
-    if _too_small(cut):
+    """Length of the scale bar in mm: 50 or 10, or 0 where neither fits or no length is known."""
+    if _too_small(cut) or not cut.measured:
         return 0.0
     room = cut.size[1] / 2 - _LETTER - 2 * _MARGIN
     return next((length for length in (50.0, 10.0) if length / cut.pixel <= room), 0.0)

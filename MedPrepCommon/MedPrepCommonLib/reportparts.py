@@ -106,7 +106,13 @@ def pictures(rows: Sequence[Mapping[str, Any]], embedded: Callable[[str], str]) 
 
 
 def _plane(name: str) -> str:
-    return {"axial": _("Axial"), "coronal": _("Coronal"), "sagittal": _("Sagittal")}.get(name, name)
+    names = {
+        "axial": _("Axial"),
+        "coronal": _("Coronal"),
+        "sagittal": _("Sagittal"),
+        "projection": _("Projection"),
+    }
+    return names.get(name, name)
 
 
 def tables(found: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]]) -> str:

@@ -98,6 +98,8 @@ def _row(
         reportdrawing.annotate(rgb, cut)
         bar = reportdrawing.scale_bar(cut)
         where = f"{'RAS'[cut.plane.across]} = {cut.position:.1f} mm"
+        if cut.plane.name == "projection":
+            where = _("as projected") if cut.measured else _("size not known")
         cells.append(
             {
                 "name": name,
@@ -120,6 +122,8 @@ def _row(
 
 def _alt(title: str, cut: reportslices.Cut) -> str:
     left, right, top, bottom = cut.plane.letters
+    if cut.plane.name == "projection":
+        return _("{title}. Projection, as the file shows it.").format(title=title)
     return _(
         "{title}. {plane} slice; left edge {left}, right edge {right}, top {top}, bottom {bottom}."
     ).format(title=title, plane=cut.plane.name.capitalize(), left=left, right=right, top=top, bottom=bottom)

@@ -8,7 +8,7 @@ aspect ratio is right. Sides follow radiological convention: the patient's right
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -21,6 +21,8 @@ PICTURE_SIZE = 512
 _SAMPLE = 400_000
 # Thinner than this share of its width, a volume is a slab: seen from the side it is a stripe.
 _SLAB = 0.2
+# DICOM modalities of pictures through the whole patient.
+_PROJECTIONS = ("CR", "DX", "RG", "XR", "MG", "PX", "IO")
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,10 @@ class Plane:
 
     Parameters
     ----------
-    name : "axial", "coronal" or "sagittal".
+    name : "axial", "coronal", "sagittal", or "projection" for a picture that is no slice of the patient.
     right, down : RAS unit vectors of the screen's horizontal (to the right) and vertical (downwards) axes.
     across : index of the RAS axis that the plane cuts.
-    letters : what stands at the left, right, top and bottom edge.
+    letters : what stands at the left, right, top and bottom edge; "" for nothing.
     """
 
     name: str
@@ -59,12 +61,14 @@ class Cut:
     corner : RAS of the centre of the top left pixel, mm.
     pixel : side of a pixel, mm.
     size : (rows, columns).
+    measured : whether a millimetre of the picture is known to be one.
     """
 
     plane: Plane
     corner: np.ndarray
     pixel: float
     size: tuple[int, int]
+    measured: bool = True
 
     @property
     def position(self) -> float:
@@ -88,6 +92,11 @@ def useful_planes(volume: Volume) -> tuple[Plane, ...]:
         return PLANES
     across = int(np.abs(volume.directions[:, thin]).argmax())
     return tuple(plane for plane in PLANES if plane.across == across)
+
+
+def is_projection(volume: Volume) -> bool:
+    """Whether the volume is a radiograph or a photograph: one slice that lies nowhere in the patient."""
+    return 1 in volume.shape and (volume.modality in _PROJECTIONS or volume.info.get("spacingKnown") is False)
 
 
 def straightening(frame: Volume) -> np.ndarray:
@@ -150,6 +159,8 @@ def cuts(frame: Volume, point: np.ndarray) -> tuple[Cut, ...]:
     """
     low, high = bounds(frame)
     planes = useful_planes(frame)
+    if is_projection(frame):
+        planes = tuple(replace(plane, name="projection", letters=("", "", "", "")) for plane in planes)
     points = [np.clip(point, low, high)] * len(planes)
     if len(planes) == 1 and min(frame.shape) > 2:
         planes = planes * 3
@@ -162,7 +173,7 @@ def cuts(frame: Volume, point: np.ndarray) -> tuple[Cut, ...]:
         columns, rows = (max(1, round(float(length) / pixel)) for length in lengths)
         # Screen axes run along -R, -A or -S: the top left corner lies at the highest coordinates.
         corner = np.where(right + down != 0, high - pixel / 2, through)
-        found.append(Cut(plane, corner, pixel, (rows, columns)))
+        found.append(Cut(plane, corner, pixel, (rows, columns), frame.info.get("spacingKnown") is not False))
     return tuple(found)
 
 

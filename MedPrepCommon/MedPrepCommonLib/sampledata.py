@@ -9,12 +9,14 @@ import slicer
 
 from .brainphantom import BrainPhantom, make_brain_phantom
 from .chestphantom import ChestPhantom, make_chest_phantom
+from .projection import project_radiograph
 from .scenevolumes import nodeFromVolume
 from .volume import Volume
 
 CATEGORY = "MedPrep"
 NAME = "MedPrepChestPhantom"
 BRAIN = "MedPrepBrainPhantom"
+RADIOGRAPH = "MedPrepChestRadiograph"
 
 
 def register(name: str = NAME) -> None:
@@ -45,7 +47,18 @@ def brainNodes(phantom: BrainPhantom) -> list[Any]:
     ]
 
 
-_LOADERS: dict[str, Callable[[], Any]] = {NAME: loadChestPhantom, BRAIN: loadBrainPhantom}
+def loadChestRadiograph() -> Any:
+    """Add the radiograph of the chest phantom to the scene and return its volume node."""
+    phantom = make_chest_phantom()
+    made = project_radiograph(Volume(phantom.hu, phantom.ijkToRAS, NAME, "CT"))
+    return nodeFromVolume(made.image, RADIOGRAPH)
+
+
+_LOADERS: dict[str, Callable[[], Any]] = {
+    NAME: loadChestPhantom,
+    BRAIN: loadBrainPhantom,
+    RADIOGRAPH: loadChestRadiograph,
+}
 
 
 def _register(name: str) -> None:

@@ -1,0 +1,114 @@
+"""A radiograph projected from the chest phantom through xray-chest, beside the lungs that it truly shows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import outputs, recipe, runner
+from .chestphantom import make_chest_phantom
+from .demochest import dice
+from .demonstration import places_text
+from .i18n import _
+from .job import Job
+from .projection import Radiograph, project_radiograph
+from .volume import LabelVolume, Segment, Volume
+
+TITLE = _("Chest radiograph")
+RECIPE = "xray-chest"
+RIGHT, LEFT = 1, 2
+# Of the beam, per pixel: about a chest radiograph of 0.1 mSv on a 1.4 mm pixel.
+PHOTONS = 20000.0
+_SEGMENTS = tuple(
+    Segment(
+        value,
+        _("true {side} lung").format(side=side),
+        ("SCT", "123037004", "Anatomical Structure"),
+        ("SCT", "39607008", "Lung"),
+        ("SCT", code, side.capitalize()),
+    )
+    for value, side, code in ((RIGHT, "right", "24028007"), (LEFT, "left", "7771000"))
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """How near the lung fields come to those that the rays passed, as shares of 1.
+
+    Parameters
+    ----------
+    right, left, both : Dice coefficients.
+    area : found by true area of both lungs.
+    """
+
+    right: float
+    left: float
+    both: float
+    area: float
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demonstration has to say."""
+
+    quality: dict
+    truth: Truth
+    written: outputs.Written
+
+    def text(self) -> str:
+        """What was found."""
+        from .listing import checks_text
+
+        truth = self.truth
+        return "\n".join(
+            [
+                *checks_text(RECIPE, self.quality),
+                "",
+                _("Compared with the lungs that the rays passed in the phantom:"),
+                _("  Dice right lung   {value:.4f}").format(value=truth.right),
+                _("  Dice left lung    {value:.4f}").format(value=truth.left),
+                _("  Dice both         {value:.4f}").format(value=truth.both),
+                _("  Area              {value:.1f} % of the true area").format(value=100 * truth.area),
+                "",
+                *places_text(self.written, ("input", "truth")),
+            ]
+        )
+
+
+def run(folder: str | os.PathLike[str], job: Job) -> Demo:
+    """Make the radiograph, run xray-chest on it, write everything to `folder` and compare with the truth."""
+    plan = recipe.load(RECIPE)
+    job.report(0.0, _("Drawing the chest phantom"))
+    made = make_radiograph(job.part(0.0, 0.4))
+    done = runner.run(plan, {"image": made.image}, job.part(0.4, 0.6))
+    truth = compare(made.lungs.array, done.result.labels["lungs"].array)
+    written = outputs.write(
+        done,
+        {"image": made.image},
+        folder,
+        overwrite=True,
+        job=job.part(0.6, 1.0),
+        extra={"input": made.image, "truth": made.lungs},
+    )
+    return Demo(outputs.quality(done.result), truth, written)
+
+
+def make_radiograph(job: Job | None = None) -> Radiograph:
+    """The chest phantom's radiograph and lung fields."""
+    job = job or Job.quiet()
+    phantom = make_chest_phantom()
+    return project_radiograph(
+        Volume(phantom.hu, phantom.ijkToRAS, _("chest phantom"), "CT"),
+        LabelVolume(phantom.labels, phantom.ijkToRAS, _("true lungs"), "CT", segments=_SEGMENTS),
+        photons=PHOTONS,
+        job=job.part(0.8, 1.0),
+    )
+
+
+def compare(expected: np.ndarray, found: np.ndarray) -> Truth:
+    """Hold lung fields against the true ones, both labelled 1 right and 2 left."""
+    both = dice(found > 0, expected > 0)
+    area = float(np.count_nonzero(found) / np.count_nonzero(expected))
+    return Truth(dice(found == RIGHT, expected == RIGHT), dice(found == LEFT, expected == LEFT), both, area)

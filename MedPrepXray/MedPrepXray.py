@@ -1,0 +1,80 @@
+"""MedPrep X-ray: prepares radiographs for deep learning; what Slicer looks for by name and nothing else."""
+
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+
+from MedPrepCommonLib import moduletest, sampledata
+from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.parameternode import parameterNodeClass
+from MedPrepXrayLib.panelxray import XrayWidget
+
+OPERATIONS = (
+    "xray.check",
+    "xray.polarity",
+    "xray.crop",
+    "xray.clahe",
+    "xray.claheAuto",
+    "xray.claheCompare",
+    "xray.evaluate",
+    "xray.denoise",
+    "xray.lungFields",
+    "xray.lungNormalize",
+)
+RECIPES = ("xray-chest", "xray-chest-classical")
+
+
+class MedPrepXray(ScriptedLoadableModule):
+    """The module as Slicer lists it."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MedPrep X-ray")
+        self.parent.categories = [_("MedPrep")]
+        self.parent.dependencies = ["MedPrepCommon"]
+        self.parent.contributors = ["MedPrep contributors"]
+        self.parent.helpText = _(
+            "Prepares radiographs for deep learning: checks them, raises local contrast, finds the lung "
+            "fields, and records what it did. Not for diagnosis."
+        )
+        self.parent.acknowledgementText = _("Methods and references are listed with each result.")
+        sampledata.register(sampledata.RADIOGRAPH)
+
+
+MedPrepXrayParameterNode = parameterNodeClass("MedPrepXrayParameterNode", OPERATIONS, RECIPES)
+
+
+class MedPrepXrayLogic(MedPrepLogic):
+    """X-ray operations on volume nodes, usable from the Python console and scripts without a GUI."""
+
+    check = consoleMethod("xray.check")
+    fixPolarity = consoleMethod("xray.polarity")
+    crop = consoleMethod("xray.crop")
+    clahe = consoleMethod("xray.clahe")
+    claheAuto = consoleMethod("xray.claheAuto")
+    compareClahe = consoleMethod("xray.claheCompare")
+    evaluate = consoleMethod("xray.evaluate")
+    denoise = consoleMethod("xray.denoise")
+    segmentLungFields = consoleMethod("xray.lungFields")
+    lungNormalize = consoleMethod("xray.lungNormalize")
+
+    def getParameterNode(self):
+        """The panel's parameters, saved with the scene."""
+        return MedPrepXrayParameterNode(super().getParameterNode())
+
+
+class MedPrepXrayWidget(XrayWidget):
+    """The panel."""
+
+    logicClass = MedPrepXrayLogic
+    operationIds = OPERATIONS
+    recipes = RECIPES
+    checkId = "xray.check"
+
+
+class MedPrepXrayTest(ScriptedLoadableModuleTest, moduletest.RadiographScenarios):
+    """The scenarios that also run outside Slicer, in the user's own Slicer."""
+
+    logicClass = MedPrepXrayLogic
+
+    def setUp(self):
+        moduletest.emptyScene()
