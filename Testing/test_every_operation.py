@@ -70,6 +70,9 @@ def refused(error: MedPrepError) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_not_finite(spec, value) -> None:
+    if spec.any_values:
+        assert any(check.verdict == "fail" for check in run(spec, not_a_number(good_input(spec), value)).checks)
+        return
     with pytest.raises(InputError, match="1 voxels are NaN or infinite") as error:
         run(spec, not_a_number(good_input(spec), value))
     refused(error.value)
@@ -87,7 +90,7 @@ def test_colour(spec) -> None:
     volume = good_input(spec)
     rgb = dataclasses.replace(volume, array=np.repeat(volume.array[..., None], 3, axis=3))
     if spec.vectors:
-        assert run(spec, rgb).images["image"].components == 3
+        assert all(image.components == 3 for image in run(spec, rgb).images.values())
         return
     with pytest.raises(InputError, match="3 values per voxel") as error:
         run(spec, rgb)
@@ -173,6 +176,9 @@ def test_runs_with_defaults_and_every_preset(spec) -> None:
             assert output.endswith("?") or output in names, (spec.id, preset, output)
         known_names = {output.rstrip("?") for output in spec.outputs} | {"thing"}
         assert names <= known_names
+        for name in names:
+            kind = "labels" if name in result.labels else "image" if name in result.images else "record"
+            assert spec.kind(name) == kind, (spec.id, name, "say so in @operation: labels=, records=")
         for volume in result.volumes().values():
             assert np.isfinite(volume.array).all()
             # What a scene or a NIfTI file can hold.

@@ -98,7 +98,8 @@ def _check_input(spec: Operation, labels: bool, volume: Any) -> None:
             _("Expected one value per voxel."),
             _("Choose a scalar volume, or convert this one (Vector to Scalar Volume)."),
         )
-    check_finite(volume)
+    if not spec.any_values:
+        check_finite(volume)
     found, wanted = (_SAME_MODALITY.get(m, m) for m in (volume.modality, spec.modality))
     if not labels and found and wanted and found != wanted:
         raise InputError(

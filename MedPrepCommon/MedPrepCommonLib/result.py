@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .i18n import _
 from .volume import LabelVolume, Volume
 
 Verdict = Literal["pass", "warn", "fail"]
@@ -89,6 +90,12 @@ class Result:
     def volumes(self) -> dict[str, Volume]:
         """Images and label maps by name."""
         return {**self.images, **self.labels}
+
+
+def check_table(checks: list[Check]) -> Table:
+    """The checks as a table, one row each."""
+    rows = tuple((c.name, c.verdict, c.value, c.limit, c.advice) for c in checks)
+    return Table(_("Quality control"), ("check", "verdict", "value", "limit", "advice"), rows)
 
 
 def worst(checks: list[Check]) -> Verdict:

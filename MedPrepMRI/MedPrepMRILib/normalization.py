@@ -60,6 +60,7 @@ def fit_nyul(
     console="normalize",
     modality="MR",
     outputs=("image", "landmarks?"),
+    records=("landmarks",),
     cite=(
         _NYUL,
         "Shah et al. 2011, Medical Image Analysis 15(2):267-282 (landmarks), doi:10.1016/j.media.2010.12.003",
