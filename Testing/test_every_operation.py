@@ -71,7 +71,8 @@ def refused(error: MedPrepError) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_not_finite(spec, value) -> None:
     if spec.any_values:
-        assert any(check.verdict == "fail" for check in run(spec, not_a_number(good_input(spec), value)).checks)
+        found = run(spec, not_a_number(good_input(spec), value))
+        assert any(check.verdict == "fail" for check in found.checks)
         return
     with pytest.raises(InputError, match="1 voxels are NaN or infinite") as error:
         run(spec, not_a_number(good_input(spec), value))

@@ -99,7 +99,8 @@ def test_recipe_step(spec):
     step = {"operation": spec.id, "inputs": inputs}
     record = {
         "schema": recipe.SCHEMA, "version": recipe.VERSION, "name": "one",
-        "inputs": {"image": {}, "mask": {"kind": "labels"}}, "steps": [step], "outputs": {"out": f"{spec.name}.{spec.outputs[0]}"},
+        "inputs": {"image": {}, "mask": {"kind": "labels"}}, "steps": [step],
+        "outputs": {"out": f"{spec.name}.{spec.outputs[0]}"},
     }  # fmt: skip
     parsed = recipe.parse(record)
     assert parsed.steps[0].op == spec.cls()
