@@ -49,6 +49,7 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/task.py": 1,
     "MedPrepCommon/MedPrepCommonLib/parameters.py": 1,
     "MedPrepCommon/MedPrepCommonLib/operation.py": 1,
+    "MedPrepCommon/MedPrepCommonLib/patchset.py": 1,
     "MedPrepCommon/MedPrepCommonLib/result.py": 1,
     "MedPrepCommon/MedPrepCommonLib/engine.py": 1,
     "MedPrepCommon/MedPrepCommonLib/recipe.py": 1,

@@ -49,6 +49,8 @@ def run(op: Any, inputs: Inputs, job: Job | None = None, sources: Mapping[str, s
     for kind in (result.images, result.labels):
         for name, volume in kind.items():
             kind[name] = dataclasses.replace(volume, history=history, name=volume.name or name)
+    for name, patches in result.patches.items():
+        result.patches[name] = dataclasses.replace(patches, history=history)
     job.report(1.0)
     return result
 

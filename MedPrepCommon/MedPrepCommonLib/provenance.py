@@ -15,6 +15,7 @@ import numpy as np
 
 from .operation import settings
 from .parallel import Crew
+from .patchset import PatchSet
 from .version import __version__
 from .volume import Volume
 
@@ -41,15 +42,26 @@ def digest(volume: Volume) -> str:
 
     The values enter as SHA-256 of groups of slices of about 8 MiB, so that threads can share the work.
     """
-    little = volume.array.dtype.newbyteorder("<")
-    header = [little.str, list(volume.array.shape)]
+    return _digest(volume.array, volume.ijkToRAS)
+
+
+def digest_of_patches(patches: PatchSet) -> str:
+    """SHA-256 of patches: the type, shape, places and values of their voxels, and their label maps."""
+    places = np.array([patches.matrix(number) for number in range(len(patches))])
+    parts = {name: _digest(array, places) for name, array in sorted(patches.labels.items())}
+    return digest_of({"image": _digest(patches.array, places), "labels": parts})
+
+
+def _digest(array: np.ndarray, places: np.ndarray) -> str:
+    little = array.dtype.newbyteorder("<")
+    header = [little.str, list(array.shape)]
     # Adding 0.0 turns -0.0 into 0.0, which is the same place.
-    place = (np.round(volume.ijkToRAS, 9) + 0.0).astype("<f8").tobytes()
-    thick = max(1, _PIECE // volume.array[0].nbytes)
-    found = [b""] * -(-len(volume.array) // thick)
+    place = (np.round(places, 9) + 0.0).astype("<f8").tobytes()
+    thick = max(1, _PIECE * len(array) // max(array.nbytes, 1))
+    found = [b""] * -(-len(array) // thick)
 
     def work(piece: int, worker: int) -> None:
-        slices = np.ascontiguousarray(volume.array[piece * thick : (piece + 1) * thick], little)
+        slices = np.ascontiguousarray(array[piece * thick : (piece + 1) * thick], little)
         found[piece] = hashlib.sha256(slices.view(np.uint8).data).digest()
 
     with Crew(None if len(found) > 1 else 1) as crew:

@@ -10,6 +10,7 @@ from . import engine, provenance
 from .errors import InputError
 from .i18n import _
 from .job import Job
+from .patchset import PatchSet
 from .recipe import Recipe, Step
 from .result import Result
 from .volume import LabelVolume, Volume
@@ -26,10 +27,10 @@ class RecipeRun:
 def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) -> RecipeRun:
     """Run `recipe` on `inputs` (by the recipe's input names).
 
-    Tables, points, figures, metrics, checks and notes of every step are part of the result; images and label
-    maps only where the recipe names them as outputs. Intermediate images are released as soon as no later
-    step needs them. A step whose image may be missing (its reference ends in ``?``) and is, is skipped, and
-    what it would have made is missing too.
+    Tables, points, figures, patches, metrics, checks and notes of every step are part of the result, under
+    the recipe's name where it names them as outputs; images and label maps only there. Intermediate images
+    are released as soon as no later step needs them. A step whose image may be missing (its reference ends in
+    ``?``) and is, is skipped, and what it would have made is missing too.
 
     Raises
     ------
@@ -39,6 +40,7 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
         when the job was cancelled.
     """
     job = job or Job.quiet()
+    named = {reference.rstrip("?"): name for name, reference in recipe.outputs.items()}
     held: dict[str, Volume] = _checked(recipe, inputs)
     digests = {name: provenance.digest(volume) for name, volume in held.items()}
     facts = {name: _facts(volume, digests[name]) for name, volume in held.items()}
@@ -55,7 +57,7 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
         steps.append({"id": step.id, **provenance.step(step.op, sources)})
         for name, volume in result.volumes().items():
             held[f"{step.id}.{name}"] = volume
-        _collect(total, step, result)
+        _collect(total, step, result, named)
         for name in list(held):
             if not _needed(recipe, name, n + 1):
                 del held[name]
@@ -70,7 +72,8 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
         "inputs": facts,
         "steps": steps,
         "outputs": {
-            name: _facts(volume, provenance.digest(volume)) for name, volume in total.volumes().items()
+            **{name: _facts(volume, provenance.digest(volume)) for name, volume in total.volumes().items()},
+            **{name: _patch_facts(patches) for name, patches in total.patches.items()},
         },
         "metrics": total.metrics,
         "notes": total.notes,
@@ -133,12 +136,14 @@ def _gather(
     return arguments, sources
 
 
-def _collect(total: Result, step: Step, result: Result) -> None:
-    for kind in ("tables", "points", "figures"):
+def _collect(total: Result, step: Step, result: Result, named: Mapping[str, str]) -> None:
+    for kind in ("tables", "points", "figures", "patches"):
         known = getattr(total, kind)
         for name, value in getattr(result, kind).items():
+            reference = f"{step.id}.{name}"
             # Two steps of one operation make results of one name: the later one says which step it is from.
-            known[f"{step.id}.{name}" if name in known else name] = value
+            free = name not in known and name not in named.values()
+            known[named.get(reference, name if free else reference)] = value
     total.metrics.update({f"{step.id}.{name}": value for name, value in result.metrics.items()})
     total.checks += result.checks
     total.notes += [note for note in result.notes if note not in total.notes]
@@ -156,4 +161,13 @@ def _facts(volume: Volume, digest: str) -> dict[str, Any]:
         "shape": list(volume.array.shape),
         "spacing": [round(s, 9) for s in volume.spacing],
         "modality": volume.modality,
+    }
+
+
+def _patch_facts(patches: PatchSet) -> dict[str, Any]:
+    return {
+        "digest": provenance.digest_of_patches(patches),
+        "type": patches.array.dtype.name,
+        "shape": list(patches.array.shape),
+        "modality": patches.modality,
     }
