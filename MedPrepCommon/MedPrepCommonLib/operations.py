@@ -1,5 +1,5 @@
 """The operations for any modality; importing this registers them."""
 
-from . import normalize, resample
+from . import normalize, qc, resample, validate
 
-__all__ = ["normalize", "resample"]
+__all__ = ["normalize", "qc", "resample", "validate"]
