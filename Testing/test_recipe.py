@@ -365,10 +365,10 @@ def test_intermediate_images_are_released_when_no_step_needs_them(monkeypatch) -
     seen: list[int] = []
     original = runner.engine.run
 
-    def watch(op, arguments, job, sources):
+    def watch(op, arguments, job, sources, *more):
         gc.collect()
         seen.append(sum(ref() is not None for ref in alive))
-        result = original(op, arguments, job, sources)
+        result = original(op, arguments, job, sources, *more)
         alive.extend(weakref.ref(v.array.base) for v in result.images.values())
         return result
 

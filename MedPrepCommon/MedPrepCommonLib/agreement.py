@@ -51,9 +51,9 @@ def agreement(
     -------
     Agreement : ``correlation`` is Pearson's (0 where an image is constant). ``explained`` is the share of
         the variance of `after`, limited to 99.8 % of its values, that its mean for each value of `before`
-        explains (correlation ratio): 1 for anything done to each value by itself. ``information`` is the share of the entropy of `before`, in
-        128 bins, that `after` tells (mutual information). The range for SSIM and PSNR is that of 99.8 % of
-        `before`.
+        explains (correlation ratio): 1 for anything done to each value by itself. ``information`` is the
+        share of the entropy of `before`, in 128 bins, that `after` tells (mutual information). The range for
+        SSIM and PSNR is that of 99.8 % of `before`.
     """
     job = job or Job.quiet()
     one = distribution(before, mask, job.part(0.0, 0.2))

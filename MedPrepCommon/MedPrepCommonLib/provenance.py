@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
@@ -78,6 +79,25 @@ def step(op: Any, inputs: dict[str, str]) -> dict[str, Any]:
         "versions": versions(),
         "cite": list(op.operation.cite),
     }
+
+
+def merged(histories: Iterable[Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Several histories as one, each step once and after those that it came after.
+
+    A step of which one history knows more results than another is one step that has them all.
+    """
+    found: list[dict[str, Any]] = []
+    for history in histories:
+        for step in history:
+            done = {key: value for key, value in step.items() if key != "outputs"}
+            for n, known in enumerate(found):
+                if {key: value for key, value in known.items() if key != "outputs"} == done:
+                    outputs = {**known.get("outputs", {}), **step.get("outputs", {})}
+                    found[n] = {**done, **({"outputs": outputs} if outputs else {})}
+                    break
+            else:
+                found.append(step)
+    return found
 
 
 def text(record: Any) -> str:

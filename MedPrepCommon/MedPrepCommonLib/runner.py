@@ -44,6 +44,8 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
     held: dict[str, Volume] = _checked(recipe, inputs)
     digests = {name: provenance.digest(volume) for name, volume in held.items()}
     facts = {name: _facts(volume, digests[name]) for name, volume in held.items()}
+    # Tells this run's steps from those of the same recipe on another image, where histories meet later.
+    this = provenance.digest_of({"recipe": recipe.digest, "inputs": digests})
     total, steps = Result(), []
     for n, step in enumerate(recipe.steps):
         part = job.part(n / len(recipe.steps), (n + 1) / len(recipe.steps), step.op.operation.title)
@@ -53,7 +55,7 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
             total.notes.append(_("Step {id} was skipped: {name} is missing.").format(id=step.id, name=absent))
             continue
         arguments, sources = _gather(step, held, digests)
-        result = engine.run(step.op, arguments, part, sources)
+        result = engine.run(step.op, arguments, part, sources, {"id": step.id, "run": this})
         steps.append({"id": step.id, **provenance.step(step.op, sources)})
         for name, volume in result.volumes().items():
             held[f"{step.id}.{name}"] = volume
@@ -66,13 +68,15 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
         if volume is not None:
             kind = total.labels if isinstance(volume, LabelVolume) else total.images
             kind[name] = replace(volume, name=name)
+    digests = {name: provenance.digest(volume) for name, volume in total.volumes().items()}
+    _note_digests(total, recipe, digests)
     record = {
         "recipe": recipe.to_json(),
         "recipeDigest": recipe.digest,
         "inputs": facts,
         "steps": steps,
         "outputs": {
-            **{name: _facts(volume, provenance.digest(volume)) for name, volume in total.volumes().items()},
+            **{name: _facts(volume, digests[name]) for name, volume in total.volumes().items()},
             **{name: _patch_facts(patches) for name, patches in total.patches.items()},
         },
         "metrics": total.metrics,
@@ -147,6 +151,20 @@ def _collect(total: Result, step: Step, result: Result, named: Mapping[str, str]
     total.metrics.update({f"{step.id}.{name}": value for name, value in result.metrics.items()})
     total.checks += result.checks
     total.notes += [note for note in result.notes if note not in total.notes]
+
+
+def _note_digests(total: Result, recipe: Recipe, digests: Mapping[str, str]) -> None:
+    """Add to the history of each output what its last step made: the digests of the outputs."""
+    made: dict[str, dict[str, str]] = {}
+    for name, digest in digests.items():
+        step, _dot, result = recipe.outputs[name].rstrip("?").rpartition(".")
+        made.setdefault(step, {})[result] = digest
+    for kind in (total.images, total.labels):
+        for name, volume in kind.items():
+            step = recipe.outputs[name].rpartition(".")[0]
+            if step:
+                *earlier, last = volume.history
+                kind[name] = replace(volume, history=(*earlier, {**last, "outputs": made[step]}))
 
 
 def _needed(recipe: Recipe, name: str, after: int) -> bool:
