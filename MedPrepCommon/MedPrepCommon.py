@@ -8,7 +8,7 @@ from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
 from MedPrepCommonLib.panel import MedPrepWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
 
-OPERATIONS = ("resample", "normalize")
+OPERATIONS = ("resample", "normalize", "cropPad", "cropForeground", "restore")
 
 
 class MedPrepCommon(ScriptedLoadableModule):
@@ -34,6 +34,9 @@ class MedPrepCommonLogic(MedPrepLogic):
 
     resample = consoleMethod("resample")
     normalize = consoleMethod("normalize")
+    cropPad = consoleMethod("cropPad")
+    cropForeground = consoleMethod("cropForeground")
+    restore = consoleMethod("restore")
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""

@@ -1,5 +1,5 @@
 """The operations for any modality; importing this registers them."""
 
-from . import normalize, qc, resample, validate
+from . import cropforeground, croppad, normalize, qc, resample, restore, validate
 
-__all__ = ["normalize", "qc", "resample", "validate"]
+__all__ = ["cropforeground", "croppad", "normalize", "qc", "resample", "restore", "validate"]
