@@ -8,7 +8,7 @@ from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
 from MedPrepCommonLib.panel import MedPrepWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
 
-OPERATIONS = ("resample", "normalize", "cropPad", "cropForeground", "restore")
+OPERATIONS = ("resample", "normalize", "cropPad", "cropForeground", "restore", "augment", "validate", "qc")
 
 
 class MedPrepCommon(ScriptedLoadableModule):
@@ -37,6 +37,9 @@ class MedPrepCommonLogic(MedPrepLogic):
     cropPad = consoleMethod("cropPad")
     cropForeground = consoleMethod("cropForeground")
     restore = consoleMethod("restore")
+    augment = consoleMethod("augment")
+    validate = consoleMethod("validate")
+    qualityControl = consoleMethod("qc")
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""
