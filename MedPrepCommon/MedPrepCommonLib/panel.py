@@ -264,6 +264,10 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose an input volume first.")
         if self._parameterNode.inputVolume.GetImageData() is None:
             return _("The input volume holds no image.")
+        for slot in spec.inputs[1:]:
+            if not slot.optional and getattr(self._parameterNode, inputMember(spec, slot)) is None:
+                label = getattr(self.ui, f"{inputMember(spec, slot)}_label").text.rstrip(":")
+                return _("Choose {what} first.").format(what=label.lower())
         try:
             operationFrom(self._parameterNode, spec)
         except MedPrepError as error:
