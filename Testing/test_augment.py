@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from MedPrepCommonLib import augmentdraw, engine, intensityaugment
+from MedPrepCommonLib import augmentdraw, engine, intensityaugment, recipe, runner
 from MedPrepCommonLib.augment import Augment
 from MedPrepCommonLib.deformation import INJECTIVE, Deformation, control_points, rotation
-from MedPrepCommonLib.errors import GeometryError, ParameterError
+from MedPrepCommonLib.errors import GeometryError, ParameterError, RecipeError
 from MedPrepCommonLib.intensityaugment import Intensities
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import create
@@ -432,6 +432,32 @@ def test_hounsfield_units_keep_their_meaning_in_the_ct_preset() -> None:
     image = augment(volume, preset="ct", seed=9).images["image"].array
     inner = ndimage.minimum_filter(np.abs(image - 50) < 100, 3)
     assert inner.any() and np.median(image[inner]) == pytest.approx(50, abs=3)  # muscle is still 50 HU
+
+
+# ---- in a recipe
+def test_a_recipe_names_every_variant() -> None:
+    record = {
+        "schema": recipe.SCHEMA,
+        "version": recipe.VERSION,
+        "name": "three",
+        "inputs": {"image": {}, "lungs": {"kind": "labels"}},
+        "steps": [
+            {
+                "operation": "augment",
+                "inputs": {"image": "image", "labels": ["lungs"]},
+                "parameters": {"variants": 3},
+            }
+        ],
+        "outputs": {"first": "augment.image", "third": "augment.image3", "thirdLungs": "augment.lungs3"},
+    }
+    volume = small()
+    found = runner.run(recipe.parse(record), {"image": volume, "lungs": thirds(volume)}).result
+    wanted = augment(volume, thirds(volume), variants=3)
+    assert np.array_equal(found.images["third"].array, wanted.images["image3"].array)
+    assert np.array_equal(found.labels["thirdLungs"].array, wanted.labels["thing3"].array)
+    record["outputs"]["fourth"] = "augment.image4"
+    with pytest.raises(RecipeError, match="image4"):
+        recipe.parse(record)
 
 
 # ---- the record

@@ -351,7 +351,8 @@ def _reference(
 def results(step: Step) -> dict[str, str]:
     """References to what a step makes, with their kind (see :meth:`Operation.kind`).
 
-    Results have the operation's own names; label maps that it takes along keep theirs.
+    Results have the operation's own names; label maps that it takes along keep theirs. An operation that
+    makes several `variants` numbers its first result and the label maps from 2 on.
     """
     spec = step.op.operation
     carried = [
@@ -360,4 +361,7 @@ def results(step: Step) -> dict[str, str]:
         if slot.many
         for reference in step.inputs.get(slot.name, ())
     ]
-    return {f"{step.id}.{output.rstrip('?')}": spec.kind(output) for output in (*spec.outputs, *carried)}
+    found = {output.rstrip("?"): spec.kind(output) for output in (*spec.outputs, *carried)}
+    for n in range(2, getattr(step.op, "variants", 1) + 1):
+        found |= {f"{name}{n}": found[name] for name in (spec.outputs[0].rstrip("?"), *carried)}
+    return {f"{step.id}.{name}": kind for name, kind in found.items()}
