@@ -5,7 +5,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 from MedPrepCommonLib import moduletest
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
-from MedPrepCommonLib.panel import MedPrepWidget
+from MedPrepCommonLib.panelrecipes import RecipesWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
 
 OPERATIONS = ("resample", "normalize", "cropPad", "cropForeground", "restore", "augment", "validate", "qc")
@@ -21,7 +21,8 @@ class MedPrepCommon(ScriptedLoadableModule):
         self.parent.dependencies = []
         self.parent.contributors = ["MedPrep contributors"]
         self.parent.helpText = _(
-            "Resamples and normalizes volumes of any modality for deep learning, and records what it did."
+            "Prepares volumes of any modality for deep learning: resamples, crops, normalizes, augments, "
+            "cuts patches, controls quality, and runs recipes that you can edit. Not for diagnosis."
         )
         self.parent.acknowledgementText = _("Methods and references are listed with each result.")
 
@@ -46,7 +47,7 @@ class MedPrepCommonLogic(MedPrepLogic):
         return MedPrepCommonParameterNode(super().getParameterNode())
 
 
-class MedPrepCommonWidget(MedPrepWidget):
+class MedPrepCommonWidget(RecipesWidget):
     """The panel."""
 
     logicClass = MedPrepCommonLogic
