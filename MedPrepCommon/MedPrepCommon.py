@@ -8,7 +8,17 @@ from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
 from MedPrepCommonLib.panelrecipes import RecipesWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
 
-OPERATIONS = ("resample", "normalize", "cropPad", "cropForeground", "restore", "augment", "validate", "qc")
+OPERATIONS = (
+    "resample",
+    "normalize",
+    "cropPad",
+    "cropForeground",
+    "restore",
+    "augment",
+    "denoise",
+    "validate",
+    "qc",
+)
 
 
 class MedPrepCommon(ScriptedLoadableModule):
@@ -39,6 +49,7 @@ class MedPrepCommonLogic(MedPrepLogic):
     cropForeground = consoleMethod("cropForeground")
     restore = consoleMethod("restore")
     augment = consoleMethod("augment")
+    denoise = consoleMethod("denoise")
     validate = consoleMethod("validate")
     qualityControl = consoleMethod("qc")
 

@@ -18,6 +18,7 @@ from MedPrepCommonLib import augmentdraw, engine, intensityaugment, recipe, runn
 from MedPrepCommonLib.augment import Augment
 from MedPrepCommonLib.deformation import INJECTIVE, Deformation, control_points, rotation
 from MedPrepCommonLib.errors import GeometryError, ParameterError, RecipeError
+from MedPrepCommonLib.integers import put_rounded
 from MedPrepCommonLib.intensityaugment import Intensities
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import create
@@ -415,13 +416,11 @@ def test_blur_is_in_millimetres() -> None:
 @given(st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.uint32]), st.floats(-3e9, 6e9))
 def test_whole_numbers_are_rounded_and_limited(dtype, value) -> None:
     out = np.empty((2, 2), dtype)
-    intensityaugment.store(np.full((2, 2), value, np.float64), out)
+    put_rounded(np.full((2, 2), value, np.float64), out)
     limits = np.iinfo(dtype)
     assert (out == int(np.clip(np.floor(value + 0.5), limits.min, limits.max))).all()
     for kind in (np.float32, np.float64):
-        intensityaugment.store(
-            np.array([[np.finfo(np.float32).max, -np.finfo(np.float32).max]], kind), out[:1]
-        )
+        put_rounded(np.array([[np.finfo(np.float32).max, -np.finfo(np.float32).max]], kind), out[:1])
         assert out[0, 1] == limits.min and out[0, 0] > 0.99 * limits.max
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from .integers import put_rounded
 from .job import Job
 from .parallel import Crew
 from .splinelattice import ORDER, Rows, basis
@@ -94,27 +95,10 @@ def apply(work: np.ndarray, wanted: Intensities, out: np.ndarray, job: Job) -> N
             values += wanted.floor
         if wanted.noise > 0:
             _noise(values, wanted, k)
-        store(values, out[k])
+        put_rounded(values, out[k])
 
     with Crew() as crew:
         crew.run(task, len(work), job.part(share, 1.0))
-
-
-def store(values: np.ndarray, out: np.ndarray) -> None:
-    """Write floating-point `values` to `out`: rounded half up and limited if its type is whole numbers.
-
-    Overwrites `values`.
-    """
-    if out.dtype.kind in "iu":
-        limits = np.iinfo(out.dtype)
-        values += 0.5
-        np.floor(values, out=values)
-        # The largest value of a wide type may not be one of the floating type: the next lower one is.
-        highest = values.dtype.type(limits.max)
-        if float(highest) > limits.max:
-            highest = np.nextafter(highest, values.dtype.type(0))
-        np.clip(values, limits.min, highest, out=values)
-    out[...] = values
 
 
 def _blur(work: np.ndarray, sigma: tuple[float, float, float], job: Job) -> None:

@@ -1,5 +1,15 @@
 """The operations for any modality; importing this registers them."""
 
-from . import augment, cropforeground, croppad, normalize, qc, resample, restore, validate
+from . import augment, cropforeground, croppad, denoise, normalize, qc, resample, restore, validate
 
-__all__ = ["augment", "cropforeground", "croppad", "normalize", "qc", "resample", "restore", "validate"]
+__all__ = [
+    "augment",
+    "cropforeground",
+    "croppad",
+    "denoise",
+    "normalize",
+    "qc",
+    "resample",
+    "restore",
+    "validate",
+]
