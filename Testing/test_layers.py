@@ -63,7 +63,10 @@ SLICER = {"slicer", "vtk", "qt", "ctk", "vtkmodules", "SampleData"}
 PACKAGES = {1: {"numpy", "SimpleITK"}, 2: {"numpy", "scipy", "SimpleITK", "pydicom"}}
 # Not in Slicer, or slow to load: only inside the function that needs them; the command line is made of typer
 INSIDE_FUNCTIONS = {"cv2", "skimage", "pydicom", "matplotlib", "typer", "rich", "packaging", "SampleData"}
-AT_FILE_SCOPE = {("MedPrepCommon/MedPrepCommonLib/cli.py", "typer")}
+AT_FILE_SCOPE = {
+    ("MedPrepCommon/MedPrepCommonLib/cli.py", "typer"),
+    ("MedPrepCommon/MedPrepCommonLib/cliqc.py", "typer"),
+}
 DIALOGS = {
     "errorDisplay",
     "warningDisplay",
