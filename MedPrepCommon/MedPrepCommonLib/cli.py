@@ -1,8 +1,8 @@
 """The ``medprep`` command: operations, recipes, run, qc, demo, report, landmarks, schema.
 
-Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep, or ``qc`` found
-what fails; 2 wrong usage or bad input, with nothing written; 3 quality control failed and ``--strict`` was
-given; 130 cancelled.
+Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep, or ``qc``
+found what fails; 2 wrong usage or bad input, with nothing written; 3 quality control failed and ``--strict``
+was given; 130 cancelled.
 """
 
 # Heavy packages are imported inside the commands: --help must be there at once.
