@@ -18,6 +18,7 @@ OPERATIONS = (
     "denoise",
     "validate",
     "qc",
+    "patches",
 )
 
 
@@ -52,6 +53,7 @@ class MedPrepCommonLogic(MedPrepLogic):
     denoise = consoleMethod("denoise")
     validate = consoleMethod("validate")
     qualityControl = consoleMethod("qc")
+    patches = consoleMethod("patches")
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""

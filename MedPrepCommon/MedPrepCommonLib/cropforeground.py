@@ -86,7 +86,7 @@ class CropForeground:
     def _foreground(self, image: Volume, mask: LabelVolume | None, job: Job) -> Box:
         if mask is not None:
             return cropping.bounding_box(mask.inside(image))
-        threshold = self.threshold if self.method == "threshold" else _otsu(image)
+        threshold = self.threshold if self.method == "threshold" else otsu(image)
         job.report(0.5)
         found = sparse_components(image.array, threshold, job=job.part(0.5, 1.0))
         if not len(found):
@@ -118,7 +118,7 @@ class CropForeground:
         return cropping.moved_inside(grown, image.shape, up)
 
 
-def _otsu(image: Volume) -> float:
+def otsu(image: Volume) -> float:
     """Otsu's threshold; what pads a CT outside its field of view counts as air."""
     array = np.ascontiguousarray(image.array, image.array.dtype.newbyteorder("="))
     if image.modality == "CT":

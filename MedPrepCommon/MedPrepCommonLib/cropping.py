@@ -112,7 +112,7 @@ def cut(
         slice(min(max(s, 0), n), max(min(e, n), 0))
         for s, e, n in zip(box.start, ends, array.shape, strict=False)
     ]
-    if box.inside(array.shape):
+    if box.inside(array.shape[:3]):
         out[...] = array[tuple(inner)]
     elif pad == "constant":
         out[...] = value

@@ -1,6 +1,6 @@
 """The operations for any modality; importing this registers them."""
 
-from . import augment, cropforeground, croppad, denoise, normalize, qc, resample, restore, validate
+from . import augment, cropforeground, croppad, denoise, normalize, patches, qc, resample, restore, validate
 
 __all__ = [
     "augment",
@@ -8,6 +8,7 @@ __all__ = [
     "croppad",
     "denoise",
     "normalize",
+    "patches",
     "qc",
     "resample",
     "restore",

@@ -37,7 +37,7 @@ class Patch:
     Parameters
     ----------
     centre : number of the place; patches of several scales share it.
-    scale : size of its voxels in voxels of the image; 1 is the image's own.
+    scale : size of its voxels in voxels of the image, along axes of more than one; 1 is the image's own.
     first : index (i, j, k) of its first voxel's centre on the image's grid; whole numbers at scale 1.
     position : its centre in RAS millimetres.
     foreground : share of its voxels in the mask (or in the candidates), from 0 to 1; 0 without either.
@@ -100,8 +100,12 @@ class PatchSet:
         patch = self.patches[number]
         matrix = np.array(self.ijkToRAS, np.float64)
         matrix[:3, 3] = self.ijkToRAS[:3] @ [*patch.first, 1.0]
-        matrix[:3, :3] *= patch.scale
+        matrix[:3, :3] *= self._scales(patch)
         return matrix
+
+    def _scales(self, patch: Patch) -> np.ndarray:
+        """Along i, j, k; an axis of one voxel keeps the image's spacing."""
+        return np.where(np.array(self.size[::-1]) > 1, patch.scale, 1.0)
 
     def image(self, number: int) -> Volume:
         """One patch as an image in its place."""
@@ -123,7 +127,7 @@ class PatchSet:
         lengths = np.linalg.norm(np.asarray(self.ijkToRAS)[:3, :3], axis=0)
         rows = []
         for number, patch in enumerate(self.patches):
-            spacing = (round(float(length) * patch.scale, 9) for length in lengths)
+            spacing = (round(float(length), 9) for length in lengths * self._scales(patch))
             # Adding 0.0 turns -0.0 into 0.0.
             place = (round(float(value), 6) + 0.0 for value in patch.position)
             first = (int(v) if float(v).is_integer() else float(v) for v in patch.first)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from . import engine, provenance
 from .errors import InputError
 from .i18n import _
@@ -186,6 +188,8 @@ def _patch_facts(patches: PatchSet) -> dict[str, Any]:
     return {
         "digest": provenance.digest_of_patches(patches),
         "type": patches.array.dtype.name,
-        "shape": list(patches.array.shape),
+        "shape": list(patches.array.shape[1:]),
+        "spacing": [round(float(s), 9) for s in np.linalg.norm(patches.ijkToRAS[:3, :3], axis=0)],
         "modality": patches.modality,
+        "patches": len(patches),
     }
