@@ -33,6 +33,8 @@ _SOLID_SHARE, _CORE_SHARE, _CORE_MM3 = 0.35, 0.05, 12.0
 # Where a halo of ground glass is looked for, mm outside the dense part, and how much of it must be there.
 _HALO_MM, _HALO_SHARE = (1.5, 3.5), 0.6
 _PLEURAL_SHARE = 0.12
+# What is not wider than this many voxels has no shape to judge.
+_VOXELS_ACROSS = 1.5
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def find_candidates(
     probe = Probe(field, job.part(0.45, 0.5))
     shapes = feel_out(probe, seeds, _HALF, job.part(0.5, 0.85))
     points = score(shapes, seeds.roundness, field.spacing_kji)
-    fits = (shapes.diameter > 0.7 * diameters_mm[0]) & (shapes.diameter < 1.4 * diameters_mm[1])
+    least = max(0.7 * diameters_mm[0], _VOXELS_ACROSS * float(np.cbrt(np.prod(field.spacing_kji))))
+    fits = (shapes.diameter > least) & (shapes.diameter < 1.4 * diameters_mm[1])
     order = np.lexsort((*shapes.centre.T, -points))
     order = order[(points >= minimum_score)[order] & fits[order]]
     found: list[Candidate] = []
