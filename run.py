@@ -29,6 +29,7 @@ MedPrep
                       runs a recipe on an image (NIfTI, NRRD, MHA, PNG, JPEG, DICOM file or folder)
   report FOLDER       writes the report of a finished run again
   landmarks IMAGES    fits the standard intensity scale of MRI training images (Nyul)
+  reassemble FOLDER   puts patches together to one image
 
 Working on MedPrep
   python [ARGS]       the environment's Python, with MedPrep importable

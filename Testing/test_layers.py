@@ -35,6 +35,7 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/listing.py": 4,
     "MedPrepCommon/MedPrepCommonLib/demonstration*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/output*.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/patchfolder.py": 4,
     "MedPrepCommon/MedPrepCommonLib/report*.py": 4,
     # 3: the scene
     "MedPrepCommon/MedPrepCommonLib/scene*.py": 3,
@@ -66,6 +67,7 @@ INSIDE_FUNCTIONS = {"cv2", "skimage", "pydicom", "matplotlib", "typer", "rich", 
 AT_FILE_SCOPE = {
     ("MedPrepCommon/MedPrepCommonLib/cli.py", "typer"),
     ("MedPrepCommon/MedPrepCommonLib/cliqc.py", "typer"),
+    ("MedPrepCommon/MedPrepCommonLib/clireassemble.py", "typer"),
 }
 DIALOGS = {
     "errorDisplay",

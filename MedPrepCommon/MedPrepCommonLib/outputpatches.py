@@ -19,10 +19,10 @@ from .errors import FileError
 from .i18n import _
 from .job import Job
 from .outputnifti import write_nifti
+from .patchfolder import MANIFEST, RECORD
 from .patchset import COLUMNS, PatchSet
 from .result import Table
 
-MANIFEST, RECORD = "manifest.csv", "patches.json"
 # The earliest time that a zip archive can name: equal content is then equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 

@@ -107,6 +107,14 @@ class PatchSet:
         """Along i, j, k; an axis of one voxel keeps the image's spacing."""
         return np.where(np.array(self.size[::-1]) > 1, patch.scale, 1.0)
 
+    def values(self, number: int, name: str = "image") -> np.ndarray:
+        """The voxels of one patch of the image, or of the label map called `name`."""
+        return (self.array if name == "image" else self.labels[name])[number]
+
+    def segments_of(self, name: str) -> tuple[Segment, ...] | None:
+        """What the values of the label map called `name` mean; None for the image."""
+        return None if name == "image" else tuple(self.segments.get(name, ()))
+
     def image(self, number: int) -> Volume:
         """One patch as an image in its place."""
         return Volume(self.array[number], self.matrix(number), modality=self.modality, history=self.history)

@@ -19,6 +19,8 @@ from .volume import LabelVolume, Volume
 
 # Resampling rounds the field of view to whole voxels: up to a quarter of one may be missing at a border.
 _BEYOND = 0.25 + 1e-6
+# Voxels; NIfTI files keep positions less exactly than this.
+_ALIGNED = 1e-3
 
 
 @operation(
@@ -82,7 +84,8 @@ class Restore:
         to_source = np.linalg.inv(prediction.ijkToRAS) @ image.ijkToRAS
         # Columns and rows in array order (k, j, i).
         turn, offset = to_source[2::-1, 2::-1], to_source[2::-1, 3]
-        aligned = all(np.abs(part - np.round(part)).max() < 1e-6 for part in (turn, offset))
+        corner = turn @ (np.array(image.shape) - 1.0) + offset
+        aligned = all(np.abs(part - np.round(part)).max() < _ALIGNED for part in (turn, offset, corner))
         if self.method == "nearest" or aligned:
             values = onto_grid(array, *grid)
         else:
