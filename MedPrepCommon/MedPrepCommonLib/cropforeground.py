@@ -33,6 +33,7 @@ _AIR = -1024
         "Otsu 1979, IEEE Trans Syst Man Cybern 9(1):62-66, doi:10.1109/TSMC.1979.4310076",
         "Isensee et al. 2021, Nature Methods 18:203-211 (nnU-Net), doi:10.1038/s41592-020-01008-z",
     ),
+    vectors=True,
 )
 class CropForeground:
     """Crop an image and its label maps to the box around the foreground or a mask, plus a margin.
@@ -86,6 +87,12 @@ class CropForeground:
     def _foreground(self, image: Volume, mask: LabelVolume | None, job: Job) -> Box:
         if mask is not None:
             return cropping.bounding_box(mask.inside(image))
+        if image.components > 1:
+            raise InputError(
+                _("The image has {n} channels, and no mask was given.").format(n=image.components),
+                _("Expected a mask of the foreground."),
+                _("Give one, such as the brain mask."),
+            )
         threshold = self.threshold if self.method == "threshold" else otsu(image)
         job.report(0.5)
         found = sparse_components(image.array, threshold, job=job.part(0.5, 1.0))
