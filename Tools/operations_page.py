@@ -62,12 +62,18 @@ def text() -> str:
 
 
 def _operation(spec: Operation, modules: Iterable[str]) -> list[str]:
-    calls = " or ".join(f"`{module}Logic().{spec.console}(node, ...)`" for module in modules)
+    offering = [module for module in modules if f'consoleMethod("{spec.id}")' in _source(module)]
+    calls = " or ".join(f"`{module}Logic().{spec.console}(node, ...)`" for module in offering)
     lines = [f"### {_heading(spec)}\n", f"{spec.summary}\n", f"Python: {calls}\n"]
     lines += [*_inputs(spec), *_parameters(spec.parameters), *_presets(spec), *_outputs(spec)]
     if spec.cite:
         lines += ["**Cite**\n", *(f"- {cite}" for cite in spec.cite), ""]
     return lines
+
+
+def _source(module: str) -> str:
+    """The text of a module's file: it says which operations the module offers."""
+    return (PAGE.parent.parent / module / f"{module}.py").read_text(encoding="utf-8")
 
 
 def _heading(spec: Operation) -> str:
