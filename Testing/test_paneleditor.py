@@ -180,6 +180,27 @@ def test_copied_text_runs(qtHost, panel, ct):
     assert image.GetAttribute("MedPrep.provenance")
 
 
+def test_every_operation_can_be_copied_as_python(qtHost, panel, ct):
+    import qt
+    import slicer
+
+    from MedPrepCommonLib.operation import find
+
+    for spec in map(find, panel.operationIds):
+        getattr(panel.ui, f"{spec.name}_copy").click()
+        text = qt.QApplication.clipboard().text()
+        compile(text, spec.id, "exec")
+        assert f"logic.{spec.console}(" in text and 'slicer.util.getNode("CT")' in text
+    panel._parameterNode.resample.spacingI = 9.0
+    panel.ui.resample_copy.click()
+    found = {"slicer": slicer}
+    exec(compile(qt.QApplication.clipboard().text(), "copied", "exec"), found)
+    assert found["result"].GetSpacing()[0] == pytest.approx(9)
+    panel._parameterNode.normalize.low = 5000.0
+    panel.ui.normalize_copy.click()
+    assert "low below high" in qtHost.messages[0][1]
+
+
 def test_what_made_the_input_volume_becomes_a_recipe(qtHost, panel, ct):
     import slicer
 

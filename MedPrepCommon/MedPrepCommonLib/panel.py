@@ -20,6 +20,7 @@ from . import recipe
 from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
+from .panelcopy import addCopyButton, operationScript
 from .panelsummary import InputSummary
 from .parameternode import inputMember, members, operationFrom, recipeMembers, setParameters
 from .parameters import Parameter
@@ -159,6 +160,9 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         button = getattr(self.ui, f"{spec.name}_apply")
         button.toolTip = spec.summary
         button.connect("clicked(bool)", lambda *_args: self.onApply(spec))
+        addCopyButton(
+            self.ui, spec, lambda: operationScript(self.moduleName, self._parameterNode, spec), self._failed
+        )
         if spec.presets:
             combo = getattr(self.ui, f"{spec.name}_preset")
             combo.addItem(_("Custom"))
