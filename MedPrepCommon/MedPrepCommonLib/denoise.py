@@ -118,13 +118,12 @@ class Denoise:
         """ITK's filter: its conductance is relative to the image's mean gradient, so that has to be known."""
         axes = [axis for axis, n in enumerate(image.shape) if n > 1]
         finest = min(image.spacing_kji[axis] for axis in axes)
-        spacing = [image.spacing_kji[axis] / finest for axis in axes]
-        values = image.array.squeeze().astype(np.float32)
+        steps = [step / finest for step in image.spacing_kji]
         # Per axis, a central difference of white noise has half its variance.
-        wanted = _GRADIENT * self.strength * noise * math.sqrt(sum(0.5 / step**2 for step in spacing))
-        average = _mean_square_gradient(values, spacing)
-        source = sitk.GetImageFromArray(values)
-        source.SetSpacing(spacing[::-1])
+        wanted = _GRADIENT * self.strength * noise * math.sqrt(sum(0.5 / steps[axis] ** 2 for axis in axes))
+        average = _mean_square_gradient(image.array, steps)
+        source = sitk.GetImageFromArray(image.array.squeeze().astype(np.float32))
+        source.SetSpacing([steps[axis] for axis in axes][::-1])
         diffusion = sitk.CurvatureAnisotropicDiffusionImageFilter()
         diffusion.SetTimeStep(1 / 2 ** (len(axes) + 1))
         diffusion.SetNumberOfIterations(_ITERATIONS)
@@ -150,6 +149,7 @@ class Denoise:
                 raise stopped[0] from None
             raise
         job.check()
+        del source  # so that three copies are never held at once
         return sitk.GetArrayFromImage(found).reshape(image.shape)
 
     def _result(self, image: Volume, filtered: np.ndarray, noise: float, detail: Detail) -> Result:
@@ -180,13 +180,18 @@ class Denoise:
         )
 
 
-def _mean_square_gradient(values: np.ndarray, spacing: list[float]) -> float:
-    """As ITK measures it: central differences, the outermost values repeated."""
+def _mean_square_gradient(array: np.ndarray, steps: list[float]) -> float:
+    """As ITK measures it: central differences of neighbours, the outermost values repeated."""
     total = 0.0
-    for axis, step in enumerate(spacing):
-        padded = np.pad(values, [(1, 1) if n == axis else (0, 0) for n in range(values.ndim)], mode="edge")
-        count = values.shape[axis]
-        low, high = (np.take(padded, range(start, start + count), axis) for start in (0, 2))
-        high -= low
-        total += float(np.square(high, out=high).mean(dtype=np.float64)) / (4 * step * step)
-    return total
+    last = len(array) - 1
+    for k in range(len(array)):
+        below, plane, above = (
+            np.pad(array[n].astype(np.float64), 1, mode="edge") for n in (max(k - 1, 0), k, min(k + 1, last))
+        )
+        for step, difference in zip(
+            steps, (above - below, plane[2:] - plane[:-2], plane[:, 2:] - plane[:, :-2]), strict=True
+        ):
+            inner = difference[1:-1] if len(difference) == len(plane) else difference
+            inner = inner[:, 1:-1] if inner.shape[1] == plane.shape[1] else inner
+            total += float(np.square(inner).sum()) / (4 * step * step)
+    return total / array.size

@@ -15,7 +15,7 @@ _MEDIAN = 0.6744897501960817
 # Share of the range of contrast below which there is no signal: air in CT, background in MRI.
 _SIGNAL = 0.1
 # Pixels that are looked at, and width of the windows within which detail is averaged.
-_SAMPLE, _WINDOW = 1 << 21, 7
+_SAMPLE, _WINDOW = 1 << 20, 7
 # Steps of the histogram's logarithm, and its smoothing in steps.
 _STEP, _SMOOTH = 0.05, 2.0
 
@@ -50,6 +50,11 @@ def noise_level(array: np.ndarray, spacing: tuple[float, float, float]) -> float
             _("Expected at least 3 x 3, to tell noise from structure."),
             _("Give the noise level."),
         )
+    # Every so many planes; of a plane that is too large by itself, the middle.
+    side = math.ceil(math.sqrt(_SAMPLE))
+    middle = tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in view.shape[1:])
+    if view[0].size > _SAMPLE:
+        view = view[(slice(None), *middle)]
     planes = view[:: min(len(view), max(1, math.ceil(view.size / _SAMPLE)))].astype(np.float64)
     a, b, c, d = planes[:, :-1, :-1], planes[:, 1:, :-1], planes[:, :-1, 1:], planes[:, 1:, 1:]
     detail = (a - b - c + d) / 2

@@ -61,14 +61,17 @@ def quantiles(array: np.ndarray, shares: Sequence[float], mask: np.ndarray | Non
         when the mask is empty.
     """
     values = _chosen(array, mask)
-    if values.dtype.kind not in "iu" or values.dtype.itemsize > 2:
-        return np.quantile(values.astype(np.float64), shares)
-    levels, found = counts(values)
-    last = np.cumsum(found) - 1  # rank of each level's last voxel
     place = np.asarray(shares, np.float64) * (values.size - 1)
     low = np.floor(place).astype(np.int64)
-    below = levels[np.searchsorted(last, low)]
-    above = levels[np.searchsorted(last, np.minimum(low + 1, values.size - 1))]
+    high = np.minimum(low + 1, values.size - 1)
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
+        levels, found = counts(values)
+        last = np.cumsum(found) - 1  # rank of each level's last voxel
+        below, above = levels[np.searchsorted(last, low)], levels[np.searchsorted(last, high)]
+    else:
+        values = values.copy()
+        values.partition(np.unique([low, high]))
+        below, above = values[low].astype(np.float64), values[high].astype(np.float64)
     return below + (above - below) * (place - low)
 
 
