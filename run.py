@@ -27,8 +27,10 @@ MedPrep
   recipes             recipes that come with MedPrep
   run RECIPE --input image=PATH --out FOLDER
                       runs a recipe on an image (NIfTI, NRRD, MHA, PNG, JPEG, DICOM file or folder)
+  qc FOLDER           checks a folder of results or images; looks for leakage between train and test
   report FOLDER       writes the report of a finished run again
   landmarks IMAGES    fits the standard intensity scale of MRI training images (Nyul)
+  reassemble FOLDER   puts patches together to one image
 
 Working on MedPrep
   python [ARGS]       the environment's Python, with MedPrep importable

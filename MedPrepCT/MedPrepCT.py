@@ -11,6 +11,7 @@ from MedPrepCommonLib.parameternode import parameterNodeClass
 OPERATIONS = (
     "ct.check",
     "ct.lungs",
+    "ct.nodules",
     "ct.metal",
     "ct.clip",
     "ct.window",
@@ -19,7 +20,7 @@ OPERATIONS = (
     "resample",
     "normalize",
 )
-RECIPES = ("ct-lung", "ct-soft-tissue", "ct-bone", "ct-brain")
+RECIPES = ("ct-lung", "luna16", "ct-soft-tissue", "ct-bone", "ct-brain")
 
 
 class MedPrepCT(ScriptedLoadableModule):
@@ -51,6 +52,7 @@ class MedPrepCTLogic(MedPrepLogic):
     multiWindow = consoleMethod("ct.multiWindow")
     detectMetal = consoleMethod("ct.metal")
     segmentLungs = consoleMethod("ct.lungs")
+    findNodules = consoleMethod("ct.nodules")
     resample = consoleMethod("resample")
     normalize = consoleMethod("normalize")
     clahe = consoleMethod("ct.clahe")

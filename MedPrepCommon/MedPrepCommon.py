@@ -5,10 +5,21 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 from MedPrepCommonLib import moduletest
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
-from MedPrepCommonLib.panel import MedPrepWidget
+from MedPrepCommonLib.panelrecipes import RecipesWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
 
-OPERATIONS = ("resample", "normalize")
+OPERATIONS = (
+    "resample",
+    "normalize",
+    "cropPad",
+    "cropForeground",
+    "restore",
+    "augment",
+    "denoise",
+    "validate",
+    "qc",
+    "patches",
+)
 
 
 class MedPrepCommon(ScriptedLoadableModule):
@@ -21,7 +32,8 @@ class MedPrepCommon(ScriptedLoadableModule):
         self.parent.dependencies = []
         self.parent.contributors = ["MedPrep contributors"]
         self.parent.helpText = _(
-            "Resamples and normalizes volumes of any modality for deep learning, and records what it did."
+            "Prepares volumes of any modality for deep learning: resamples, crops, normalizes, augments, "
+            "cuts patches, controls quality, and runs recipes that you can edit. Not for diagnosis."
         )
         self.parent.acknowledgementText = _("Methods and references are listed with each result.")
 
@@ -34,13 +46,21 @@ class MedPrepCommonLogic(MedPrepLogic):
 
     resample = consoleMethod("resample")
     normalize = consoleMethod("normalize")
+    cropPad = consoleMethod("cropPad")
+    cropForeground = consoleMethod("cropForeground")
+    restore = consoleMethod("restore")
+    augment = consoleMethod("augment")
+    denoise = consoleMethod("denoise")
+    validate = consoleMethod("validate")
+    qualityControl = consoleMethod("qc")
+    patches = consoleMethod("patches")
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""
         return MedPrepCommonParameterNode(super().getParameterNode())
 
 
-class MedPrepCommonWidget(MedPrepWidget):
+class MedPrepCommonWidget(RecipesWidget):
     """The panel."""
 
     logicClass = MedPrepCommonLogic

@@ -74,6 +74,7 @@ MISTAKES = [
     (("steps", 4, "parameters"), {"spacings": 1.5}),
     (("steps", 4, "inputs", "image"), "clip.images"),
     (("outputs", "lungs"), "lungs.lung"),
+    (("steps", 3, "inputs", "image"), "check.check"),
     (("outputs",), None),
     (("version",), 2),
 ]

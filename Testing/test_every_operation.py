@@ -72,6 +72,10 @@ def refused(error: MedPrepError) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_not_finite(spec, value) -> None:
+    if spec.any_values:
+        found = run(spec, not_a_number(good_input(spec), value))
+        assert any(check.verdict == "fail" for check in found.checks)
+        return
     with pytest.raises(InputError, match="1 voxels are NaN or infinite") as error:
         run(spec, not_a_number(good_input(spec), value))
     refused(error.value)
@@ -91,7 +95,7 @@ def test_colour(spec) -> None:
     if spec.vectors:
         # A radiograph has one grey level per pixel, whatever it was stored as.
         wanted = 1 if spec.modality == "DX" else 3
-        assert all(found.components == wanted for found in run(spec, rgb).images.values())
+        assert all(image.components == wanted for image in run(spec, rgb).images.values())
         return
     with pytest.raises(InputError, match="3 values per voxel") as error:
         run(spec, rgb)
@@ -177,6 +181,9 @@ def test_runs_with_defaults_and_every_preset(spec) -> None:
             assert output.endswith("?") or output in names, (spec.id, preset, output)
         known_names = {output.rstrip("?") for output in spec.outputs} | {"thing"}
         assert names <= known_names
+        for name in names:
+            kind = "labels" if name in result.labels else "image" if name in result.images else "record"
+            assert spec.kind(name) == kind, (spec.id, name, "say so in @operation: labels=, records=")
         for volume in result.volumes().values():
             assert np.isfinite(volume.array).all()
             # What a scene or a NIfTI file can hold.

@@ -94,10 +94,13 @@ def test_console(spec, module):
 
 
 def test_recipe_step(spec):
-    step = {"operation": spec.id, "inputs": {s.name: "image" for s in spec.inputs if not s.optional}}
+    needed = [spec.inputs[0], *(slot for slot in spec.inputs[1:] if not slot.optional)]
+    inputs = {slot.name: "mask" if slot.labels else "image" for slot in needed}
+    step = {"operation": spec.id, "inputs": inputs}
     record = {
         "schema": recipe.SCHEMA, "version": recipe.VERSION, "name": "one",
-        "inputs": {"image": {}}, "steps": [step], "outputs": {"out": f"{spec.name}.{spec.outputs[0]}"},
+        "inputs": {"image": {}, "mask": {"kind": "labels"}}, "steps": [step],
+        "outputs": {"out": f"{spec.name}.{spec.outputs[0]}"},
     }  # fmt: skip
     parsed = recipe.parse(record)
     assert parsed.steps[0].op == spec.cls()

@@ -36,6 +36,7 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/listing.py": 4,
     "MedPrepCommon/MedPrepCommonLib/demo*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/output*.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/patchfolder.py": 4,
     "MedPrepCommon/MedPrepCommonLib/report*.py": 4,
     # 3: the scene
     "MedPrepCommon/MedPrepCommonLib/scene*.py": 3,
@@ -50,6 +51,7 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/task.py": 1,
     "MedPrepCommon/MedPrepCommonLib/parameters.py": 1,
     "MedPrepCommon/MedPrepCommonLib/operation.py": 1,
+    "MedPrepCommon/MedPrepCommonLib/patchset.py": 1,
     "MedPrepCommon/MedPrepCommonLib/result.py": 1,
     "MedPrepCommon/MedPrepCommonLib/engine.py": 1,
     "MedPrepCommon/MedPrepCommonLib/recipe.py": 1,
@@ -63,7 +65,11 @@ SLICER = {"slicer", "vtk", "qt", "ctk", "vtkmodules", "SampleData"}
 PACKAGES = {1: {"numpy", "SimpleITK"}, 2: {"numpy", "scipy", "SimpleITK", "pydicom"}}
 # Not in Slicer, or slow to load: only inside the function that needs them; the command line is made of typer
 INSIDE_FUNCTIONS = {"cv2", "skimage", "pydicom", "matplotlib", "typer", "rich", "packaging", "SampleData"}
-AT_FILE_SCOPE = {("MedPrepCommon/MedPrepCommonLib/cli.py", "typer")}
+AT_FILE_SCOPE = {
+    ("MedPrepCommon/MedPrepCommonLib/cli.py", "typer"),
+    ("MedPrepCommon/MedPrepCommonLib/cliqc.py", "typer"),
+    ("MedPrepCommon/MedPrepCommonLib/clireassemble.py", "typer"),
+}
 DIALOGS = {
     "errorDisplay",
     "warningDisplay",

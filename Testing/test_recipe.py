@@ -331,6 +331,20 @@ def test_the_same_run_gives_the_same_bytes() -> None:
         assert provenance.digest(volume) == provenance.digest(runs[1].result.volumes()[name])
 
 
+@pytest.mark.parametrize(
+    ("reference", "words"), [("find.counts", "is no image"), ("image", "is no label map")]
+)
+def test_a_table_is_no_image_and_an_image_no_label_map(reference, words) -> None:
+    slot = "image" if "counts" in reference else "labels"
+    steps = [
+        {"id": "find", "operation": "t.bright", "inputs": {"image": "image"}},
+        {"id": "next", "operation": "resample", "inputs": {"image": "image"} | {slot: reference}},
+    ]
+    with pytest.raises(RecipeError, match=words) as error:
+        parse(tinyops.recipe(steps=steps, outputs={"out": "next.image"}))
+    assert f"steps[1].inputs.{slot}" in error.value.wrong
+
+
 def test_an_optional_result_that_does_not_exist_is_left_out() -> None:
     record = tinyops.recipe()
     record["steps"].append(
@@ -365,10 +379,10 @@ def test_intermediate_images_are_released_when_no_step_needs_them(monkeypatch) -
     seen: list[int] = []
     original = runner.engine.run
 
-    def watch(op, arguments, job, sources):
+    def watch(op, arguments, job, sources, *more):
         gc.collect()
         seen.append(sum(ref() is not None for ref in alive))
-        result = original(op, arguments, job, sources)
+        result = original(op, arguments, job, sources, *more)
         alive.extend(weakref.ref(v.array.base) for v in result.images.values())
         return result
 

@@ -43,6 +43,8 @@ def registered() -> Iterator[None]:
         title="Bright",
         console="tBright",
         outputs=("bright?", "counts", "curve"),
+        labels=("bright",),
+        records=("counts", "curve"),
         cite=("Somebody 1999",),
     )
     class Bright:

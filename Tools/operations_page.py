@@ -15,10 +15,12 @@ from pathlib import Path
 
 from MedPrepCommonLib import engine
 from MedPrepCommonLib.chestphantom import make_chest_phantom
+from MedPrepCommonLib.errors import InputError
 from MedPrepCommonLib.operation import Operation, create, known
 from MedPrepCommonLib.parameters import Parameter, Preset
+from MedPrepCommonLib.patchset import COLUMNS
 from MedPrepCommonLib.result import Result
-from MedPrepCommonLib.volume import Volume
+from MedPrepCommonLib.volume import LabelVolume, Volume
 
 PAGE = Path(__file__).resolve().parent.parent / "Docs" / "operations.md"
 
@@ -60,12 +62,18 @@ def text() -> str:
 
 
 def _operation(spec: Operation, modules: Iterable[str]) -> list[str]:
-    calls = " or ".join(f"`{module}Logic().{spec.console}(node, ...)`" for module in modules)
+    offering = [module for module in modules if f'consoleMethod("{spec.id}")' in _source(module)]
+    calls = " or ".join(f"`{module}Logic().{spec.console}(node, ...)`" for module in offering)
     lines = [f"### {_heading(spec)}\n", f"{spec.summary}\n", f"Python: {calls}\n"]
     lines += [*_inputs(spec), *_parameters(spec.parameters), *_presets(spec), *_outputs(spec)]
     if spec.cite:
         lines += ["**Cite**\n", *(f"- {cite}" for cite in spec.cite), ""]
     return lines
+
+
+def _source(module: str) -> str:
+    """The text of a module's file: it says which operations the module offers."""
+    return (PAGE.parent.parent / module / f"{module}.py").read_text(encoding="utf-8")
 
 
 def _heading(spec: Operation) -> str:
@@ -143,6 +151,10 @@ def _described(name: str, result: Result | None) -> str:
         return f': table "{table.title}" ({", ".join(table.columns)})'
     if name in result.figures:
         return f': plot "{result.figures[name].title}"'
+    if name in result.points:
+        return ": points"
+    if name in result.patches:
+        return f": patches ({', '.join(COLUMNS)})"
     raise LookupError(f"the example run made no {name}")
 
 
@@ -152,13 +164,23 @@ def _example(spec: Operation) -> Result | None:
         return None
     inputs = {slot.name: () if slot.many else None for slot in spec.inputs if slot.optional}
     inputs |= {slot.name: _phantom() for slot in spec.inputs if not slot.optional and not slot.labels}
-    return engine.run(create(spec.id), inputs)
+    try:
+        return engine.run(create(spec.id), inputs)
+    except InputError:
+        # It needs one of the inputs that can be left out.
+        everything = {slot.name: _lungs() if slot.labels else _phantom() for slot in spec.inputs}
+        return engine.run(create(spec.id), everything)
 
 
 @cache
 def _phantom() -> Volume:
     phantom = make_chest_phantom((75, 128, 128), (4.0, 2.8, 2.8))
     return Volume(phantom.hu, phantom.ijkToRAS, "chest phantom", "CT")
+
+
+def _lungs() -> LabelVolume:
+    phantom = make_chest_phantom((75, 128, 128), (4.0, 2.8, 2.8))
+    return LabelVolume(phantom.labels, phantom.ijkToRAS, "lungs")
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,7 @@ from MedPrepCommonLib.errors import GeometryError
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
-from MedPrepCommonLib.result import Check, Curve, Figure, Result, Table, worst
+from MedPrepCommonLib.result import Check, Curve, Figure, Result, check_table, worst
 from MedPrepCommonLib.volume import Volume
 
 from . import hounsfield
@@ -24,6 +24,7 @@ from .hounsfield import AIR, BONE, SOFT_TISSUE, Histogram, Judgement
     console="check",
     modality="CT",
     outputs=("check", "histogram"),
+    records=("check", "histogram"),
     cite=("DICOM PS3.3 C.8.2.1 CT Image Module",),
     any_grid=True,
 )
@@ -71,12 +72,6 @@ class CheckCT:
             metrics=_metrics(image, found, inside, padding, judgement, checks),
             checks=checks,
         )
-
-
-def check_table(checks: list[Check]) -> Table:
-    """The checks as a table, one row each."""
-    rows = tuple((c.name, c.verdict, c.value, c.limit, c.advice) for c in checks)
-    return Table(_("Quality control"), ("check", "verdict", "value", "limit", "advice"), rows)
 
 
 def _units(judgement: Judgement, found: Histogram, padding: int | None) -> Check:

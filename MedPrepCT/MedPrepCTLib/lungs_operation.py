@@ -55,6 +55,8 @@ _SMALL_LUNG = 300.0  # ml
     console="segmentLungs",
     modality="CT",
     outputs=("lungs", "volumes"),
+    labels=("lungs",),
+    records=("volumes",),
     cite=("Hu, Hoffman and Reinhardt 2001, IEEE Trans Med Imaging 20(6):490-498, doi:10.1109/42.929615",),
 )
 class Lungs:

@@ -106,6 +106,8 @@ def values_end(hu: np.ndarray, dense: Runs) -> float | None:
     console="detectMetal",
     modality="CT",
     outputs=("metal?", "components", "comparison"),
+    labels=("metal",),
+    records=("components", "comparison"),
     cite=(
         "Boas and Fleischmann 2012, Imaging in Medicine 4(2):229-240 (CT artifacts), doi:10.2217/iim.12.13",
         "Barrett and Keat 2004, RadioGraphics 24(6):1679-1691 (CT artifacts), doi:10.1148/rg.246045065",

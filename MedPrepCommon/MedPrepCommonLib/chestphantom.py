@@ -36,6 +36,8 @@ from .chesttrees import (
 )
 
 _SOLID_HU, _GROUND_GLASS_HU = 35.0, -610.0
+# Radius of a part-solid nodule's solid core, relative to the nodule's.
+_CORE = 0.55
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Nodule:
     side : 1 right lung, 2 left lung.
     position_mm : (z, y, x) in mm from the phantom's middle; for a juxtapleural nodule only the direction from
         the lung's middle counts, and the nodule is set on the pleura there.
-    radius_mm : radius of the ball. kind : "solid" or "ground-glass". juxtapleural : lies on the pleura.
+    radius_mm : radius of the ball. kind : "solid", "part-solid" or "ground-glass". juxtapleural : lies on the
+        pleura.
     """
 
     side: int
@@ -304,13 +307,15 @@ def _plane(anatomy, x, y, z, texture, tubes, placed):
             continue
         ball = (x - centre[2]) ** 2 + (y - centre[1]) ** 2 + (z - centre[0]) ** 2 < nodule.radius_mm**2
         ball &= inside
-        solid = nodule.kind == "solid"
-        np.copyto(
-            hu, _SOLID_HU if solid else _GROUND_GLASS_HU, where=ball & (hu < -300) if not solid else ball
-        )
+        solid = ball if nodule.kind == "solid" else np.zeros_like(ball)
+        if nodule.kind == "part-solid":
+            core = nodule.radius_mm * _CORE
+            away = (x - centre[2]) ** 2 + (y - centre[1]) ** 2 + (z - centre[0]) ** 2
+            solid = ball & (away < core * core)
+        np.copyto(hu, _GROUND_GLASS_HU, where=ball & ~solid & (hu < -300))
+        np.copyto(hu, _SOLID_HU, where=solid)
         np.copyto(balls, n + 1, where=ball)
-        if solid:
-            codes[ball] = 0
+        codes[solid] = 0
     np.copyto(hu, MUSCLE_HU - 15.0, where=tubes == WALL_TUBE)
     lumen = tubes == LUMEN_TUBE
     np.copyto(hu, -990.0, where=lumen | ((tubes == SEGMENTAL_TUBE) & inside))

@@ -1,7 +1,8 @@
-"""The ``medprep`` command: operations, recipes, run, demo, report, landmarks, schema.
+"""The ``medprep`` command: operations, recipes, run, qc, demo, report, landmarks, reassemble, schema.
 
-Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep; 2 wrong usage
-or bad input, with nothing written; 3 quality control failed and ``--strict`` was given; 130 cancelled.
+Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep, or ``qc``
+found what fails; 2 wrong usage or bad input, with nothing written; 3 quality control failed and ``--strict``
+was given; 130 cancelled.
 """
 
 # Heavy packages are imported inside the commands: --help must be there at once.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from . import cliqc, clireassemble
 from .errors import Cancelled, FileError, MedPrepError, ParameterError
 from .i18n import _
 from .version import __version__
@@ -184,6 +186,9 @@ def run(
         raise typer.Exit(QUALITY_FAILED)
 
 
+cliqc.register(app, _guarded)
+
+
 @app.command(short_help="Run recipes on built-in phantoms whose truth is known.")
 @_guarded
 def demo(
@@ -243,6 +248,9 @@ def landmarks(
         clilandmarks.save(found, path)
     if not quiet:
         typer.echo(found.text)
+
+
+clireassemble.register(app, _guarded)
 
 
 @app.command(short_help="Print the JSON Schema of recipes.")

@@ -22,7 +22,13 @@ _SAME_MODALITY = {"CR": "XR", "DX": "XR", "RG": "XR", "XR": "XR", "MR": "MR", "C
 Inputs = Mapping[str, "Volume | tuple[LabelVolume, ...] | None"]
 
 
-def run(op: Any, inputs: Inputs, job: Job | None = None, sources: Mapping[str, str] | None = None) -> Result:
+def run(
+    op: Any,
+    inputs: Inputs,
+    job: Job | None = None,
+    sources: Mapping[str, str] | None = None,
+    mark: Mapping[str, str] | None = None,
+) -> Result:
     """Run `op` on `inputs` (by input name) and return its result.
 
     Parameters
@@ -31,6 +37,8 @@ def run(op: Any, inputs: Inputs, job: Job | None = None, sources: Mapping[str, s
     inputs : a Volume or LabelVolume per input; a tuple of label maps where many are taken.
     job : whom to tell and whether to stop.
     sources : what provenance says about an input instead of its digest, for inputs that an earlier step made.
+    mark : ``id`` and ``run`` of a recipe's step, for its record in the history. Without one, the record holds
+        the digests of the results instead, so that a later operation's input can be told to be one of them.
 
     Raises
     ------
@@ -45,10 +53,13 @@ def run(op: Any, inputs: Inputs, job: Job | None = None, sources: Mapping[str, s
     result: Result = op(*arguments, job.part(0.0, 0.95))
     job.check()
     step = provenance.step(op, _origins(spec, arguments, sources or {}))
+    step |= mark if mark is not None else {"outputs": output_digests(spec, result)}
     history = _merged(arguments, step)
     for kind in (result.images, result.labels):
         for name, volume in kind.items():
             kind[name] = dataclasses.replace(volume, history=history, name=volume.name or name)
+    for name, patches in result.patches.items():
+        result.patches[name] = dataclasses.replace(patches, history=history)
     job.report(1.0)
     return result
 
@@ -98,7 +109,8 @@ def _check_input(spec: Operation, labels: bool, volume: Any) -> None:
             _("Expected one value per voxel."),
             _("Choose a scalar volume, or convert this one (Vector to Scalar Volume)."),
         )
-    check_finite(volume)
+    if not spec.any_values:
+        check_finite(volume)
     found, wanted = (_SAME_MODALITY.get(m, m) for m in (volume.modality, spec.modality))
     if not labels and found and wanted and found != wanted:
         raise InputError(
@@ -126,14 +138,21 @@ def check_finite(volume: Volume) -> None:
         )
 
 
+def output_digests(spec: Operation, result: Result) -> dict[str, str]:
+    """Digest by result. Label maps that were taken along go by their place: ``labels[0]``."""
+    own = {output.rstrip("?") for output in spec.outputs}
+    many = next((slot.name for slot in spec.inputs if slot.many), "")
+    carried = [name for name in result.volumes() if name not in own]
+    return {
+        name if name in own else f"{many}[{carried.index(name)}]": provenance.digest(volume)
+        for name, volume in result.volumes().items()
+    }
+
+
 def _merged(arguments: list[Any], step: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """The histories of all inputs, each step once, then `step`."""
-    history: list[dict[str, Any]] = []
-    for value in arguments:
-        for volume in value if isinstance(value, tuple) else (value,):
-            if volume is not None:
-                history += [earlier for earlier in volume.history if earlier not in history]
-    return (*history, step)
+    volumes = [v for value in arguments for v in (value if isinstance(value, tuple) else (value,))]
+    return (*provenance.merged(volume.history for volume in volumes if volume is not None), step)
 
 
 def _origins(spec: Operation, arguments: list[Any], sources: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Integers in no more bytes than their values need."""
+"""Integers in no more bytes than their values need, and fractions rounded to them."""
 
 from __future__ import annotations
 
@@ -15,3 +15,20 @@ def smallest_integers(array: np.ndarray) -> np.ndarray:
         if limits.min <= low and high <= limits.max:
             return array.astype(dtype, copy=False)
     return array
+
+
+def put_rounded(values: np.ndarray, out: np.ndarray) -> None:
+    """Write floating-point `values` to `out`: rounded half up and limited if its type is whole numbers.
+
+    Overwrites `values`.
+    """
+    if out.dtype.kind in "iu":
+        limits = np.iinfo(out.dtype)
+        values += 0.5
+        np.floor(values, out=values)
+        # The largest value of a wide type may not be one of the floating type: the next lower one is.
+        highest = values.dtype.type(limits.max)
+        if float(highest) > limits.max:
+            highest = np.nextafter(highest, values.dtype.type(0))
+        np.clip(values, limits.min, highest, out=values)
+    out[...] = values

@@ -16,7 +16,7 @@ from typing import Any
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from . import engine, runner, sceneresults, scenesegments, scenevolumes
+from . import engine, recipehistory, runner, sceneresults, scenesegments, scenevolumes
 from .errors import InputError
 from .i18n import _
 from .job import Job
@@ -106,6 +106,27 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
                 _("Choose an input volume."),
             )
         return self.recipeTask(recipe.with_settings(settings or {}), nodes).run(job)
+
+    def recipeFromNode(self, *nodes: Any, name: str = "recorded") -> Recipe:
+        """The recipe that makes these nodes again: what was done by hand, from their provenance.
+
+        Parameters
+        ----------
+        nodes : volumes or segmentations that MedPrep made; the recipe has an output for each.
+        name : of the recipe. ``json.dumps(recipe.to_json())`` is its file.
+
+        Raises
+        ------
+        MedPrepError
+            when a node was not made by MedPrep, or was changed since.
+        """
+        results: dict[str, Volume] = {}
+        for node in nodes:
+            isVolume = node.IsA("vtkMRMLVolumeNode") and not node.IsA("vtkMRMLLabelMapVolumeNode")
+            volume = scenevolumes.volumeFromNode(node) if isVolume else scenesegments.labelsAsMade(node)
+            kind = "image" if isVolume else "labels"
+            results[kind if kind not in results else f"{kind}{len(results) + 1}"] = volume
+        return recipehistory.recipe_of(results, name)
 
     def _place(self, result: Result, node: Any, title: str, output: Any) -> Any:
         if node.GetScene() is None:

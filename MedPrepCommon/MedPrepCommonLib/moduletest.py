@@ -67,6 +67,17 @@ class AnyVolumeScenarios:
         np.testing.assert_allclose(array[k, j, i], right, atol=1e-2)
         np.testing.assert_allclose(result.GetSpacing(), (1.0, 1.0, 1.0), atol=1e-9)
 
+    def test_whatWasDoneBecomesARecipe(self) -> None:
+        self.delayDisplay("Operations by hand are exported as a recipe that gives the same bytes")
+        node, logic = self._oblique(), self.logicClass()
+        wanted = logic.resample(logic.resample(node, spacing=1.3, method="linear"), spacing=2.0)
+        made = logic.recipeFromNode(wanted)
+        self.assertEqual([step.op.operation.id for step in made.steps], ["resample", "resample"])
+        again = logic.runRecipe(made, node)
+        arrays = [slicer.util.arrayFromVolume(n) for n in (again, wanted)]
+        self.assertEqual(arrays[0].tobytes(), arrays[1].tobytes())
+        np.testing.assert_array_equal(_ijkToRAS(again), _ijkToRAS(wanted))
+
     def test_errorLeavesTheSceneAlone(self) -> None:
         self.delayDisplay("An impossible request says what is wrong and changes nothing")
         node = self._oblique()

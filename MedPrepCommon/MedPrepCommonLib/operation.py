@@ -81,6 +81,17 @@ class Operation:
     cite: tuple[str, ...]
     vectors: bool = False
     any_grid: bool = False
+    any_values: bool = False
+    labels: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+
+    def kind(self, output: str) -> str:
+        """What a result is: ``image``, ``labels``, or ``record`` (a table, a figure or points)."""
+        name = output.rstrip("?")
+        if name in self.labels or name not in {known.rstrip("?") for known in self.outputs}:
+            # What an operation takes along under its own name is a label map.
+            return "labels"
+        return "record" if name in self.records else "image"
 
     @property
     def name(self) -> str:
@@ -124,6 +135,9 @@ def operation(
     cite: tuple[str, ...] = (),
     vectors: bool = False,
     any_grid: bool = False,
+    any_values: bool = False,
+    labels: tuple[str, ...] = (),
+    records: tuple[str, ...] = (),
 ) -> Callable[[type], type]:
     """Class decorator that makes a frozen dataclass of the class's annotated parameters and registers it.
 
@@ -139,6 +153,9 @@ def operation(
     cite : what a paper that uses it should cite.
     vectors : whether images with several components are taken.
     any_grid : whether sheared grids and single voxels are taken (for operations that report on them).
+    any_values : whether NaN and infinity are taken (for operations that report on them).
+    labels : those of `outputs`, without ``?``, that are label maps.
+    records : those that are tables, figures or points; the others are images.
     """
 
     def register(cls: type) -> type:
@@ -167,6 +184,9 @@ def operation(
             cite,
             vectors,
             any_grid,
+            any_values,
+            labels,
+            records,
         )
         clash = {p.name for p in spec.parameters} & {*RESERVED, *(slot.name for slot in spec.inputs)}
         if clash:

@@ -1,5 +1,16 @@
 """The operations for any modality; importing this registers them."""
 
-from . import normalize, resample
+from . import augment, cropforeground, croppad, denoise, normalize, patches, qc, resample, restore, validate
 
-__all__ = ["normalize", "resample"]
+__all__ = [
+    "augment",
+    "cropforeground",
+    "croppad",
+    "denoise",
+    "normalize",
+    "patches",
+    "qc",
+    "resample",
+    "restore",
+    "validate",
+]

@@ -1,4 +1,4 @@
-"""Writes everything that a recipe made into one folder: images, labels, tables, scene, records and report.
+"""Writes all that a recipe made into one folder: images, labels, patches, tables, scene, records, report.
 
 The same recipe on the same input with the same versions writes the same bytes: no times, no paths, no names
 of patients, fixed gzip and zip headers.
@@ -16,20 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
-from . import gzipping, outputfolder, provenance, report, reportpictures
-from .errors import FileError
+from . import outputfolder, outputpatches, provenance, report, reportpictures
 from .i18n import _
 from .job import Job
+from .outputnifti import write_nifti
+from .outputpatches import ZIP_EPOCH
 from .result import Result, worst
 from .runner import RecipeRun
 from .volume import LabelVolume, Volume
-
-# Of 9: images take long at any level and gain 10 % from the highest; labels gain much and take no time.
-_IMAGE_LEVEL, _LABEL_LEVEL = 1, 9
-# The earliest time that a zip archive can name.
-_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -75,8 +70,11 @@ def write(
         names = file_names(result)
         volumes = {**result.volumes(), **(extra or {})}
         for n, (name, volume) in enumerate(volumes.items()):
-            job.report(0.4 * n / len(volumes), _("Writing {name}").format(name=name))
+            job.report(0.3 * n / len(volumes), _("Writing {name}").format(name=name))
             write_nifti(volume, draft / f"{names.get(name, name)}.nii.gz", job)
+        for name, patches in result.patches.items():
+            part = job.part(0.3, 0.4, _("Writing {name}").format(name=name))
+            outputpatches.write(patches, draft / names[name], part)
         for name, table in result.tables.items():
             _write_text(draft / f"{names[name]}.csv", table.to_csv())
         _write_scene(run, inputs, draft, names, job.part(0.4, 0.75))
@@ -118,39 +116,6 @@ def file_names(result: Result) -> dict[str, str]:
     return names
 
 
-def write_nifti(volume: Volume, path: Path, job: Job | None = None) -> None:
-    """Write ``.nii.gz``; several components become the fifth dimension (a NIfTI vector).
-
-    NIfTI has no place for names of channels: they stand in the header's free text (``descrip``), in order.
-
-    NIfTI keeps the geometry in 32-bit floats: positions are exact to some 1e-5 mm. The scene and the
-    ``.seg.nrrd`` files keep them exactly.
-
-    Raises
-    ------
-    GeometryError
-        for a sheared grid.
-    FileError
-        when the file cannot be written.
-    """
-    plain = path.with_name(path.name.removesuffix(".gz"))
-    level = _LABEL_LEVEL if isinstance(volume, LabelVolume) else _IMAGE_LEVEL
-    try:
-        image = volume.to_sitk()
-        if volume.info.get("channelNames"):
-            # ITK's name for descrip, which holds 79 characters.
-            text = _("channels: {names}").format(names=", ".join(volume.info["channelNames"]))
-            image.SetMetaData("ITK_FileNotes", text[:79])
-        sitk.WriteImage(image, str(plain))
-        gzipping.compress_file(plain, path, level, job.check if job else None)
-    except RuntimeError as error:
-        raise FileError(
-            _("{name} cannot be written as NIfTI.").format(name=path.name), "", str(error).splitlines()[-1]
-        ) from error
-    finally:
-        plain.unlink(missing_ok=True)
-
-
 def _write_scene(
     run: RecipeRun, inputs: Mapping[str, Volume], draft: Path, names: Mapping[str, str], job: Job
 ) -> None:
@@ -180,7 +145,7 @@ def repack(path: Path) -> None:
     draft = path.with_suffix(".zip")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as target:
         for name in sorted(source.namelist()):
-            info = zipfile.ZipInfo(name, _ZIP_EPOCH)
+            info = zipfile.ZipInfo(name, ZIP_EPOCH)
             info.create_system = 3
             body = source.read(name)
             if name.endswith(".mrml"):
@@ -237,6 +202,10 @@ def _evidence(
         "tables": [
             {"name": name, "title": table.title, "file": f"{names[name]}.csv"}
             for name, table in result.tables.items()
+        ]
+        + [
+            {"name": name, "title": patches.title, "file": f"{names[name]}/{outputpatches.MANIFEST}"}
+            for name, patches in result.patches.items()
         ],
         "points": [asdict(points) for points in result.points.values()],
         "figures": [asdict(figure) for figure in (*result.figures.values(), *figures)],

@@ -20,8 +20,9 @@ from . import recipe
 from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
+from .panelcopy import addCopyButton, operationScript
 from .panelsummary import InputSummary
-from .panelviews import ResultViews
+from .panelviews import ResultViews, fillTable
 from .parameternode import inputMember, members, operationFrom, recipeMembers, setParameters
 from .parameters import Parameter
 from .result import Result
@@ -165,6 +166,9 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         button = getattr(self.ui, f"{spec.name}_apply")
         button.toolTip = spec.summary
         button.connect("clicked(bool)", lambda *_args: self.onApply(spec))
+        addCopyButton(
+            self.ui, spec, lambda: operationScript(self.moduleName, self._parameterNode, spec), self._failed
+        )
         if spec.presets:
             combo = getattr(self.ui, f"{spec.name}_preset")
             combo.addItem(_("Custom"))
@@ -270,6 +274,10 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose an input volume first.")
         if self._parameterNode.inputVolume.GetImageData() is None:
             return _("The input volume holds no image.")
+        for slot in spec.inputs[1:]:
+            if not slot.optional and getattr(self._parameterNode, inputMember(spec, slot)) is None:
+                label = getattr(self.ui, f"{inputMember(spec, slot)}_label").text.rstrip(":")
+                return _("Choose {what} first.").format(what=label.lower())
         try:
             operationFrom(self._parameterNode, spec)
         except MedPrepError as error:
@@ -382,15 +390,5 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         rows = [(check.name, check.value, check.verdict, check.advice) for check in result.checks]
         for name, value in result.metrics.items():
             rows.append((name, f"{value:.6g}" if isinstance(value, float) else str(value), "", ""))
-        self._fillTable(rows)
+        fillTable(self.ui.resultsTable, rows)
         self.views.show(self._ranOn, nodes)
-
-    def _fillTable(self, rows: list[tuple[str, ...]]) -> None:
-        import qt
-
-        table = self.ui.resultsTable
-        table.setRowCount(len(rows))
-        for row, texts in enumerate(rows):
-            for column, text in enumerate(texts):
-                table.setItem(row, column, qt.QTableWidgetItem(text))
-        table.resizeColumnsToContents()

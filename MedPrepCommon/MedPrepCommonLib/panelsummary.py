@@ -62,7 +62,9 @@ class InputSummary:
         self.running = BackgroundTask(
             Task(line, check, lambda result: result),
             progress=lambda _fraction, _message: None,
-            done=lambda result: self.show(_sentence(line, result, " HU" if self.checkId == "ct.check" else "")),
+            done=lambda result: self.show(
+                _sentence(line, result, " HU" if self.checkId == "ct.check" else "")
+            ),
             failed=lambda error: self.show(f"{line}. {error}"),
             stopped=lambda: None,
         )

@@ -179,3 +179,14 @@ def _plotLayout(now: int) -> int:
     known = {getattr(layouts, name): getattr(layouts, to) for name, to in _WITH_PLOT.items()}
     own = {*known.values(), layouts.SlicerLayoutOneUpPlotView}
     return now if now in own else known.get(now, layouts.SlicerLayoutFourUpPlotView)
+
+
+def fillTable(table: Any, rows: list[tuple[str, ...]]) -> None:
+    """Show `rows` of texts in a table widget."""
+    import qt
+
+    table.setRowCount(len(rows))
+    for row, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            table.setItem(row, column, qt.QTableWidgetItem(text))
+    table.resizeColumnsToContents()

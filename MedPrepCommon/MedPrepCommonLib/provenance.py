@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from .operation import settings
 from .parallel import Crew
+from .patchset import PatchSet
 from .version import __version__
 from .volume import Volume
 
@@ -41,15 +43,26 @@ def digest(volume: Volume) -> str:
 
     The values enter as SHA-256 of groups of slices of about 8 MiB, so that threads can share the work.
     """
-    little = volume.array.dtype.newbyteorder("<")
-    header = [little.str, list(volume.array.shape)]
+    return _digest(volume.array, volume.ijkToRAS)
+
+
+def digest_of_patches(patches: PatchSet) -> str:
+    """SHA-256 of patches: the type, shape, places and values of their voxels, and their label maps."""
+    places = np.array([patches.matrix(number) for number in range(len(patches))])
+    parts = {name: _digest(array, places) for name, array in sorted(patches.labels.items())}
+    return digest_of({"image": _digest(patches.array, places), "labels": parts})
+
+
+def _digest(array: np.ndarray, places: np.ndarray) -> str:
+    little = array.dtype.newbyteorder("<")
+    header = [little.str, list(array.shape)]
     # Adding 0.0 turns -0.0 into 0.0, which is the same place.
-    place = (np.round(volume.ijkToRAS, 9) + 0.0).astype("<f8").tobytes()
-    thick = max(1, _PIECE // volume.array[0].nbytes)
-    found = [b""] * -(-len(volume.array) // thick)
+    place = (np.round(places, 9) + 0.0).astype("<f8").tobytes()
+    thick = max(1, _PIECE * len(array) // max(array.nbytes, 1))
+    found = [b""] * -(-len(array) // thick)
 
     def work(piece: int, worker: int) -> None:
-        slices = np.ascontiguousarray(volume.array[piece * thick : (piece + 1) * thick], little)
+        slices = np.ascontiguousarray(array[piece * thick : (piece + 1) * thick], little)
         found[piece] = hashlib.sha256(slices.view(np.uint8).data).digest()
 
     with Crew(None if len(found) > 1 else 1) as crew:
@@ -66,6 +79,25 @@ def step(op: Any, inputs: dict[str, str]) -> dict[str, Any]:
         "versions": versions(),
         "cite": list(op.operation.cite),
     }
+
+
+def merged(histories: Iterable[Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Several histories as one, each step once and after those that it came after.
+
+    A step of which one history knows more results than another is one step that has them all.
+    """
+    found: list[dict[str, Any]] = []
+    for history in histories:
+        for step in history:
+            done = {key: value for key, value in step.items() if key != "outputs"}
+            for n, known in enumerate(found):
+                if {key: value for key, value in known.items() if key != "outputs"} == done:
+                    outputs = {**known.get("outputs", {}), **step.get("outputs", {})}
+                    found[n] = {**done, **({"outputs": outputs} if outputs else {})}
+                    break
+            else:
+                found.append(step)
+    return found
 
 
 def text(record: Any) -> str:

@@ -165,14 +165,14 @@ def parse(record: Any, where: str = "recipe") -> Recipe:
     )
     if not isinstance(record["steps"], list) or not record["steps"]:
         _wrong(where, "steps", _("it is not a list of steps"))
-    available = {i.name for i in inputs}
+    available = {i.name: "labels" if i.labels else "image" for i in inputs}
     steps: list[Step] = []
     for n, body in enumerate(record["steps"]):
         step = _step(where, f"steps[{n}]", body, available)
         if step.id in {s.id for s in steps} | {i.name for i in inputs}:
             _wrong(where, f"steps[{n}].id", _("{id!r} is used twice").format(id=step.id), _("another id"))
         steps.append(step)
-        available |= {f"{step.id}.{output.rstrip('?')}" for output in _results(step)}
+        available |= results(step)
     outputs = _mapping(where, "outputs", record["outputs"])
     for name, reference in outputs.items():
         _name(where, f"outputs.{name}", name)
@@ -293,7 +293,7 @@ def _input(where: str, name: str, body: Any) -> RecipeInput:
     )
 
 
-def _step(where: str, path: str, body: Any, available: set[str]) -> Step:
+def _step(where: str, path: str, body: Any, available: Mapping[str, str]) -> Step:
     if not isinstance(body, Mapping):
         _wrong(where, path, _("it is {value!r}").format(value=body), _("an object"))
     _keys(where, path, body, _STEP_KEYS, ("operation", "inputs"))
@@ -327,7 +327,7 @@ def _step(where: str, path: str, body: Any, available: set[str]) -> Step:
         if len(references) > 1 and not slots[key].many:
             _wrong(where, place, _("{id} takes one").format(id=name))
         for reference in references:
-            _reference(where, place, reference, available)
+            _reference(where, place, reference, available, slots[key].labels)
         inputs[key] = references
     for slot in spec.inputs:
         if not inputs.get(slot.name) and not slot.optional:
@@ -335,22 +335,33 @@ def _step(where: str, path: str, body: Any, available: set[str]) -> Step:
     return Step(_name(where, f"{path}.id", body.get("id", spec.name)), op, inputs)
 
 
-def _reference(where: str, path: str, reference: Any, available: set[str]) -> None:
-    if _text(where, path, reference).rstrip("?") not in available:
-        _wrong(
-            where,
-            path,
-            _("nothing before it makes {reference!r}").format(reference=reference),
-            ", ".join(sorted(available)),
-        )
+def _reference(
+    where: str, path: str, reference: Any, available: Mapping[str, str], labels: bool | None = None
+) -> None:
+    kind = available.get(_text(where, path, reference).rstrip("?"))
+    if kind is None:
+        known = ", ".join(sorted(available))
+        _wrong(where, path, _("nothing before it makes {reference!r}").format(reference=reference), known)
+    if labels is not None and (kind == "record" or (labels and kind != "labels")):
+        wrong = _("{reference!r} is no image") if kind == "record" else _("{reference!r} is no label map")
+        fitting = [name for name, k in available.items() if k == "labels" or (k == "image" and not labels)]
+        _wrong(where, path, wrong.format(reference=reference), ", ".join(sorted(fitting)))
 
 
-def _results(step: Step) -> list[str]:
-    """Names that a step's results may have: the operation's own, and its label inputs' carried along."""
+def results(step: Step) -> dict[str, str]:
+    """References to what a step makes, with their kind (see :meth:`Operation.kind`).
+
+    Results have the operation's own names; label maps that it takes along keep theirs. An operation that
+    makes several `variants` numbers its first result and the label maps from 2 on.
+    """
+    spec = step.op.operation
     carried = [
         reference.rstrip("?").rpartition(".")[2]
-        for slot in step.op.operation.inputs
+        for slot in spec.inputs
         if slot.many
         for reference in step.inputs.get(slot.name, ())
     ]
-    return [*step.op.operation.outputs, *carried]
+    found = {output.rstrip("?"): spec.kind(output) for output in (*spec.outputs, *carried)}
+    for n in range(2, getattr(step.op, "variants", 1) + 1):
+        found |= {f"{name}{n}": found[name] for name in (spec.outputs[0].rstrip("?"), *carried)}
+    return {f"{step.id}.{name}": kind for name, kind in found.items()}

@@ -168,6 +168,8 @@ def images(record: Mapping[str, Any], statistics: Mapping[str, Mapping[str, Any]
             size = " × ".join(str(n) for n in shape[2::-1])
             steps = " × ".join(number(s) for s in spacing)
             channels = _(", {n} channels").format(n=shape[3]) if len(shape) > 3 else ""
+            if "patches" in facts:
+                channels += _(", {n} patches").format(n=facts["patches"])
             found = statistics[role].get(name, {})
             values = ", ".join(f"{key} {number(found[key])}" for key in _STATISTICS if key in found)
             rows.append(

@@ -8,16 +8,14 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from .errors import GeometryError, ParameterError
+from .cropping import LARGEST_RESULT, distinct_names, require_same_grid
+from .errors import ParameterError
 from .i18n import _
 from .job import Job
 from .operation import Help, Preset, Span, Unit, Words, operation
 from .resampling import ORDERS, antialias_sigma, output_grid, resample_grid
 from .result import Result
 from .volume import LabelVolume, Volume
-
-# A result beyond this does not fit the computers that this is made for.
-LARGEST_RESULT = 8 * 2**30
 
 
 class Grid(NamedTuple):
@@ -92,27 +90,19 @@ class Resample:
     }
 
     def __call__(self, image: Volume, labels: tuple[LabelVolume, ...], job: Job) -> Result:
-        for label in labels:
-            if not label.same_grid(image):
-                raise GeometryError(
-                    _("The label map {name!r} lies on another grid than the image.").format(name=label.name),
-                    _("Expected the image's voxels at the same place."),
-                    _("Resample it to the image first, or leave it out."),
-                )
+        require_same_grid(image, labels)
         grid = _grid(image, self.spacing)
         self._guard(image, labels, grid.shape)
         # Most of the work is the image's.
         share = 1.0 if not labels else 0.8
         array = self._image(image, grid, job.part(0.0, share))
         resampled: dict[str, LabelVolume] = {}
-        for n, label in enumerate(labels):
+        for n, (name, label) in enumerate(zip(distinct_names(labels), labels, strict=True)):
             part = job.part(
                 share + n * (1 - share) / len(labels), share + (n + 1) * (1 - share) / len(labels)
             )
             values = resample_grid(label.array, grid.starts, grid.steps, grid.shape, order=0, job=part)
-            resampled[_name(label, resampled)] = dataclasses.replace(
-                label, array=values, ijkToRAS=grid.ijkToRAS
-            )
+            resampled[name] = dataclasses.replace(label, array=values, ijkToRAS=grid.ijkToRAS)
         return Result(
             images={"image": dataclasses.replace(image, array=array, ijkToRAS=grid.ijkToRAS, name="")},
             labels=resampled,
@@ -140,13 +130,3 @@ class Resample:
                 _("Expected at most {limit:.0f} GB.").format(limit=LARGEST_RESULT / 2**30),
                 _("Choose a larger spacing, or crop the image first."),
             )
-
-
-def _name(label: LabelVolume, taken: dict[str, LabelVolume]) -> str:
-    """The label map's own name where it is free, else numbered."""
-    base = label.name or "labels"
-    base = f"{base} labels" if base == "image" else base
-    name, n = base, 2
-    while name in taken:
-        name, n = f"{base} {n}", n + 1
-    return name

@@ -1,4 +1,4 @@
-"""What an operation returns: images, label maps, tables, points, figures as data, metrics and checks."""
+"""What an operation returns: images, labels, patches, tables, points, figures as data, metrics, checks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import io
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .i18n import _
+from .patchset import PatchSet
 from .volume import LabelVolume, Volume
 
 Verdict = Literal["pass", "warn", "fail"]
@@ -78,17 +80,31 @@ class Result:
     tables: dict[str, Table] = field(default_factory=dict)
     points: dict[str, Points] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
+    patches: dict[str, PatchSet] = field(default_factory=dict)
     metrics: dict[str, Cell] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def outputs(self) -> dict[str, Any]:
         """Every named thing that becomes a node or a file, main results first."""
-        return {**self.images, **self.labels, **self.tables, **self.points, **self.figures}
+        return {
+            **self.images,
+            **self.labels,
+            **self.patches,
+            **self.tables,
+            **self.points,
+            **self.figures,
+        }
 
     def volumes(self) -> dict[str, Volume]:
         """Images and label maps by name."""
         return {**self.images, **self.labels}
+
+
+def check_table(checks: list[Check]) -> Table:
+    """The checks as a table, one row each."""
+    rows = tuple((c.name, c.verdict, c.value, c.limit, c.advice) for c in checks)
+    return Table(_("Quality control"), ("check", "verdict", "value", "limit", "advice"), rows)
 
 
 def worst(checks: list[Check]) -> Verdict:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from . import engine, provenance
 from .errors import InputError
 from .i18n import _
 from .job import Job
+from .patchset import PatchSet
 from .recipe import Recipe, Step
 from .result import Result
 from .volume import LabelVolume, Volume
@@ -26,10 +29,10 @@ class RecipeRun:
 def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) -> RecipeRun:
     """Run `recipe` on `inputs` (by the recipe's input names).
 
-    Tables, points, figures, metrics, checks and notes of every step are part of the result; images and label
-    maps only where the recipe names them as outputs. Intermediate images are released as soon as no later
-    step needs them. A step whose image may be missing (its reference ends in ``?``) and is, is skipped, and
-    what it would have made is missing too.
+    Tables, points, figures, patches, metrics, checks and notes of every step are part of the result, under
+    the recipe's name where it names them as outputs; images and label maps only there. Intermediate images
+    are released as soon as no later step needs them. A step whose image may be missing (its reference ends in
+    ``?``) and is, is skipped, and what it would have made is missing too.
 
     Raises
     ------
@@ -39,9 +42,12 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
         when the job was cancelled.
     """
     job = job or Job.quiet()
+    named = {reference.rstrip("?"): name for name, reference in recipe.outputs.items()}
     held: dict[str, Volume] = _checked(recipe, inputs)
     digests = {name: provenance.digest(volume) for name, volume in held.items()}
     facts = {name: _facts(volume, digests[name]) for name, volume in held.items()}
+    # Tells this run's steps from those of the same recipe on another image, where histories meet later.
+    this = provenance.digest_of({"recipe": recipe.digest, "inputs": digests})
     total, steps = Result(), []
     for n, step in enumerate(recipe.steps):
         part = job.part(n / len(recipe.steps), (n + 1) / len(recipe.steps), step.op.operation.title)
@@ -51,11 +57,11 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
             total.notes.append(_("Step {id} was skipped: {name} is missing.").format(id=step.id, name=absent))
             continue
         arguments, sources = _gather(step, held, digests)
-        result = engine.run(step.op, arguments, part, sources)
+        result = engine.run(step.op, arguments, part, sources, {"id": step.id, "run": this})
         steps.append({"id": step.id, **provenance.step(step.op, sources)})
         for name, volume in result.volumes().items():
             held[f"{step.id}.{name}"] = volume
-        _collect(total, step, result)
+        _collect(total, step, result, named)
         for name in list(held):
             if not _needed(recipe, name, n + 1):
                 del held[name]
@@ -64,13 +70,16 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
         if volume is not None:
             kind = total.labels if isinstance(volume, LabelVolume) else total.images
             kind[name] = replace(volume, name=name)
+    digests = {name: provenance.digest(volume) for name, volume in total.volumes().items()}
+    _note_digests(total, recipe, digests)
     record = {
         "recipe": recipe.to_json(),
         "recipeDigest": recipe.digest,
         "inputs": facts,
         "steps": steps,
         "outputs": {
-            name: _facts(volume, provenance.digest(volume)) for name, volume in total.volumes().items()
+            **{name: _facts(volume, digests[name]) for name, volume in total.volumes().items()},
+            **{name: _patch_facts(patches) for name, patches in total.patches.items()},
         },
         "metrics": total.metrics,
         "notes": total.notes,
@@ -133,15 +142,31 @@ def _gather(
     return arguments, sources
 
 
-def _collect(total: Result, step: Step, result: Result) -> None:
-    for kind in ("tables", "points", "figures"):
+def _collect(total: Result, step: Step, result: Result, named: Mapping[str, str]) -> None:
+    for kind in ("tables", "points", "figures", "patches"):
         known = getattr(total, kind)
         for name, value in getattr(result, kind).items():
+            reference = f"{step.id}.{name}"
             # Two steps of one operation make results of one name: the later one says which step it is from.
-            known[f"{step.id}.{name}" if name in known else name] = value
+            free = name not in known and name not in named.values()
+            known[named.get(reference, name if free else reference)] = value
     total.metrics.update({f"{step.id}.{name}": value for name, value in result.metrics.items()})
     total.checks += result.checks
     total.notes += [note for note in result.notes if note not in total.notes]
+
+
+def _note_digests(total: Result, recipe: Recipe, digests: Mapping[str, str]) -> None:
+    """Add to the history of each output what its last step made: the digests of the outputs."""
+    made: dict[str, dict[str, str]] = {}
+    for name, digest in digests.items():
+        step, _dot, result = recipe.outputs[name].rstrip("?").rpartition(".")
+        made.setdefault(step, {})[result] = digest
+    for kind in (total.images, total.labels):
+        for name, volume in kind.items():
+            step = recipe.outputs[name].rpartition(".")[0]
+            if step:
+                *earlier, last = volume.history
+                kind[name] = replace(volume, history=(*earlier, {**last, "outputs": made[step]}))
 
 
 def _needed(recipe: Recipe, name: str, after: int) -> bool:
@@ -156,4 +181,15 @@ def _facts(volume: Volume, digest: str) -> dict[str, Any]:
         "shape": list(volume.array.shape),
         "spacing": [round(s, 9) for s in volume.spacing],
         "modality": volume.modality,
+    }
+
+
+def _patch_facts(patches: PatchSet) -> dict[str, Any]:
+    return {
+        "digest": provenance.digest_of_patches(patches),
+        "type": patches.array.dtype.name,
+        "shape": list(patches.array.shape[1:]),
+        "spacing": [round(float(s), 9) for s in np.linalg.norm(patches.ijkToRAS[:3, :3], axis=0)],
+        "modality": patches.modality,
+        "patches": len(patches),
     }

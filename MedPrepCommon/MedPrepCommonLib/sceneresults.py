@@ -12,7 +12,8 @@ import vtk
 from . import scenefacts, scenesegments, scenetables, scenevolumes
 from .errors import InputError
 from .i18n import _
-from .result import Result
+from .patchset import COLUMNS
+from .result import Result, Table
 from .volume import LabelVolume, Volume
 
 
@@ -26,8 +27,8 @@ def placeResult(result: Result, inputNode: Any, operationTitle: str, into: Any =
     Parameters
     ----------
     result : images become volume nodes (more than 4 channels: one volume each), label maps segmentations,
-        tables and checks table nodes, figures plot charts, points markups; metrics an attribute
-        (``MedPrep.metrics``, JSON) of every image and segmentation.
+        tables, checks and the places of patches table nodes, figures plot charts, points markups; metrics an
+        attribute (``MedPrep.metrics``, JSON) of every image and segmentation.
     inputNode : the node that the result was made from.
     operationTitle : for the names, as on the button.
     into : node that the main result replaces the content of: a volume or segmentation node other than the
@@ -102,6 +103,10 @@ class _Writer:
             if not (self.into is not None and name == mainName):
                 node = scenesegments.segmentationFromLabels(labels, self._reference(labels), self._name(name))
                 self._add(name, node)
+        for name, patches in result.patches.items():
+            # Thousands of volumes would be of no use in a scene: the table says where each patch lies.
+            table = Table(patches.title, COLUMNS, patches.records())
+            self._add(name, scenetables.nodeFromTable(table, self._name(name, False)))
         for name, table in result.tables.items():
             self._add(name, scenetables.nodeFromTable(table, self._name(name, False)))
         if result.checks:

@@ -49,6 +49,14 @@ def labelsFromNode(node: Any, referenceNode: Any = None) -> LabelVolume:
     return LabelVolume(onto_grid(array, matrix, target, shape), target, segments=labels.segments, **facts)
 
 
+def labelsAsMade(node: Any) -> LabelVolume:
+    """The labels of a node on the grid of the volume that it was made for, or on its own grid without one."""
+    reference = None
+    if node.IsA("vtkMRMLSegmentationNode"):
+        reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+    return labelsFromNode(node, reference)
+
+
 def segmentationFromLabels(
     labels: LabelVolume, referenceNode: Any = None, name: str | None = None, closedSurface: bool = False
 ) -> Any:

@@ -33,6 +33,7 @@ _LEAST, _MOST = 0.01, 100.0
     console="visualizeBiasField",
     modality="MR",
     outputs=("biasField", "logField", "corrected?", "statistics", "histogram", "profile", "fieldProfile"),
+    records=("statistics", "histogram", "profile", "fieldProfile"),
     cite=(
         "Vovk, Pernuš and Likar 2007, IEEE Trans Med Imaging 26(3):405-421 (review), "
         "doi:10.1109/TMI.2006.891486",

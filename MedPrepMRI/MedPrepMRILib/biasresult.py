@@ -13,6 +13,7 @@ from MedPrepMRILib.brainmask import find_tissue
 from MedPrepMRILib.correction import Correction, Measures
 
 OUTPUTS = ("image", "biasField", "statistics", "histogram")
+RECORDS = ("statistics", "histogram")
 # Points of a histogram's curve, and about as many voxels as make it smooth.
 _BINS, _ENOUGH = 128, 100_000
 

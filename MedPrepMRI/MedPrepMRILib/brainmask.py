@@ -169,6 +169,7 @@ def _not_background(volume: Volume, cells: HeadCells, mask: np.ndarray, job: Job
     console="brainMask",
     modality="MR",
     outputs=("mask",),
+    labels=("mask",),
     cite=("Smith 2002, Human Brain Mapping 17(3):143-155 (brain extraction), doi:10.1002/hbm.10062",),
 )
 class BrainMask:

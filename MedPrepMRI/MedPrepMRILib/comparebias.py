@@ -39,6 +39,7 @@ METHODS: dict[str, Callable[[Volume, np.ndarray, Job], LogField]] = {
     console="compareBiasMethods",
     modality="MR",
     outputs=("comparison", "histogram", *(f"{name}?" for name in METHODS)),
+    records=("comparison", "histogram"),
     cite=(
         "Vovk, Pernuš and Likar 2007, IEEE Trans Med Imaging 26(3):405-421 (review), "
         "doi:10.1109/TMI.2006.891486",

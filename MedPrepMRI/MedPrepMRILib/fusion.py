@@ -30,6 +30,8 @@ SEQUENCES = {"t1": "T1", "t1c": "T1c", "t2": "T2", "flair": "FLAIR", "dwi": "DWI
     console="fuse",
     modality="MR",
     outputs=("image", "mask", "sequences", "registration?", "components?"),
+    labels=("mask",),
+    records=("sequences", "registration", "components"),
     cite=(
         "Mattes et al. 2003, IEEE Trans Med Imaging 22(1):120-128 (registration), "
         "doi:10.1109/TMI.2003.809072",

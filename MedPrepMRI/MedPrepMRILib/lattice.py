@@ -8,27 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-ORDER = 3
+from MedPrepCommonLib.splinelattice import ORDER, basis
 
-
-def basis(control_points: int, positions: np.ndarray) -> np.ndarray:
-    """Weights (len(positions), control_points) of a cubic B-spline at positions in [0, 1] of the domain.
-
-    One control point means a constant, for an axis with a single sample.
-    """
-    positions = np.asarray(positions, np.float64)
-    if control_points == 1:
-        return np.ones((len(positions), 1))
-    spans = control_points - ORDER
-    place = np.clip(positions * spans, 0.0, spans)
-    first = np.minimum(place.astype(np.intp), spans - 1)
-    u = (place - first)[:, None]
-    weights = np.hstack([(1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3]) / 6
-    matrix = np.zeros((len(positions), control_points))
-    rows = np.arange(len(positions))
-    for n in range(ORDER + 1):
-        matrix[rows, first + n] = weights[:, n]
-    return matrix
+__all__ = ["ORDER", "LatticeFit", "basis", "gather", "spread"]
 
 
 class LatticeFit:

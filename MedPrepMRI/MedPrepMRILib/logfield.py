@@ -12,10 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from MedPrepMRILib.lattice import basis
-
-# Multiplications per product up to which the linear algebra library starts no threads of its own.
-_MOST_PRODUCTS = 1 << 18
+from MedPrepCommonLib.splinelattice import basis, product
 
 
 @dataclass(frozen=True)
@@ -49,19 +46,12 @@ class LogField:
         def read(k: int) -> np.ndarray:
             rows = np.empty((height, ends[-1]), np.float32)
             for along_j, plane, start, stop in zip(left, planes, ends[:-1], ends[1:], strict=True):
-                _product(along_j, plane[k], rows[:, start:stop])
+                product(along_j, plane[k], rows[:, start:stop])
             out = np.empty((height, width), np.float32)
-            _product(rows, columns, out)
+            product(rows, columns, out)
             return out if self.limits is None else np.clip(out, *self.limits, out=out)
 
         return read
-
-
-def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """Write a @ b to `out`, in pieces so small that the linear algebra library starts no threads."""
-    step = max(1, _MOST_PRODUCTS // b.size)
-    for start in range(0, len(a), step):
-        np.matmul(a[start : start + step], b, out=out[start : start + step])
 
 
 def interpolated(values: np.ndarray, samples: Sequence[slice], shape: tuple[int, int, int]) -> LogField:

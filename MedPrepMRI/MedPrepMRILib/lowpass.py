@@ -18,7 +18,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
 from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import LabelVolume, Volume
 from MedPrepMRILib import shrink
-from MedPrepMRILib.biasresult import OUTPUTS, bias_result, require_signal, working_mask
+from MedPrepMRILib.biasresult import OUTPUTS, RECORDS, bias_result, require_signal, working_mask
 from MedPrepMRILib.correction import divide
 from MedPrepMRILib.logfield import LogField, interpolated
 
@@ -99,6 +99,7 @@ def _gaussian(values: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
     console="correctBiasGaussian",
     modality="MR",
     outputs=OUTPUTS,
+    records=RECORDS,
     cite=(
         "Brinkmann, Manduca and Robb 1998, IEEE Trans Med Imaging 17(2):161-171 (unsharp masking), "
         "doi:10.1109/42.700729",
@@ -135,6 +136,7 @@ class BiasGaussian:
     console="correctBiasHomomorphic",
     modality="MR",
     outputs=OUTPUTS,
+    records=RECORDS,
     cite=(
         "Guillemaud 1998, IEEE International Conference on Image Processing 2:872-875 (homomorphic filtering "
         "on a region of interest), doi:10.1109/ICIP.1998.723695",

@@ -13,7 +13,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
 from MedPrepCommonLib.result import Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Volume
 from MedPrepMRILib import n4, n4itk, shrink
-from MedPrepMRILib.biasresult import OUTPUTS, bias_result, require_signal, working_mask
+from MedPrepMRILib.biasresult import OUTPUTS, RECORDS, bias_result, require_signal, working_mask
 from MedPrepMRILib.correction import divide
 
 _MOST_LEVELS = 6
@@ -25,6 +25,7 @@ _MOST_LEVELS = 6
     console="correctBiasN4",
     modality="MR",
     outputs=(*OUTPUTS, "iterations"),
+    records=(*RECORDS, "iterations"),
     cite=(
         "Tustison et al. 2010, IEEE Trans Med Imaging 29(6):1310-1320 (N4ITK), doi:10.1109/TMI.2010.2046908",
     ),

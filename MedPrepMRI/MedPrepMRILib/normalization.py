@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -60,6 +60,7 @@ def fit_nyul(
     console="normalize",
     modality="MR",
     outputs=("image", "landmarks?"),
+    records=("landmarks",),
     cite=(
         _NYUL,
         "Shah et al. 2011, Medical Image Analysis 15(2):267-282 (landmarks), doi:10.1016/j.media.2010.12.003",
@@ -111,6 +112,9 @@ class NormalizeMRI:
             )
         ),
     ] = ""
+    learn: Annotated[
+        bool, Help(_("nyul: learn the landmarks from the training cases of a batch, for all its cases"))
+    ] = False
 
     presets = {
         "zscore": Preset(_("Mean 0, deviation 1 in the brain"), "", method="zscore"),
@@ -139,7 +143,28 @@ class NormalizeMRI:
             # One way of writing them, whichever was given: a recipe's digest is about what is done.
             object.__setattr__(self, "landmarks", Landmarks.parse(self.landmarks).text)
 
+    # ---- landmarks of training data
+    def needs_fit(self) -> bool:
+        """Whether landmarks have still to be learned from training cases."""
+        return self.method == "nyul" and self.learn
+
+    def measure(self, image: Volume, mask: LabelVolume | None, job: Job) -> dict[str, Any]:
+        """The landmarks of one training case, as JSON."""
+        return landmarks.measure(image.array, within(image, mask, job, self.region)).to_json()
+
+    def fit(self, measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The standard scale of the training cases, as :func:`fit_nyul` finds it."""
+        training = [Landmarks(tuple(one["percentiles"]), tuple(one["values"])) for one in measured]
+        return {"landmarks": landmarks.standard_scale(training).text, "learn": False}
+
+    # ---- one image
     def __call__(self, image: Volume, mask: LabelVolume | None, job: Job) -> Result:
+        if self.needs_fit():
+            raise ParameterError(
+                _("mri.normalize shall use landmarks of training data, which have not been learned."),
+                _("Expected a batch with cases of the split train, or given landmarks."),
+                _("Run the recipe as a batch, or fill in landmarks and switch learn off."),
+            )
         inside = within(image, mask, job.part(0.0, 0.5), self.region)
         method = {"zscore": self._zscore, "percentile": self._percentile, "nyul": self._nyul}[self.method]
         return method(image, inside, job.part(0.5, 1.0))

@@ -13,7 +13,7 @@ from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import Help, Preset, Span, operation
 from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import LabelVolume, Volume
-from MedPrepMRILib.biasresult import OUTPUTS, bias_result, require_signal, working_mask
+from MedPrepMRILib.biasresult import OUTPUTS, RECORDS, bias_result, require_signal, working_mask
 from MedPrepMRILib.correction import divide
 from MedPrepMRILib.logfield import LogField, Term
 from MedPrepMRILib.lowpass import coarse_signal
@@ -112,6 +112,7 @@ def _biweight(rest: np.ndarray) -> np.ndarray:
     console="correctBiasPolynomial",
     modality="MR",
     outputs=OUTPUTS,
+    records=RECORDS,
     cite=(
         "Sled, Zijdenbos and Evans 1998, IEEE Trans Med Imaging 17(1):87-97 (N3), doi:10.1109/42.668698",
         "Vovk, Pernuš and Likar 2007, IEEE Trans Med Imaging 26(3):405-421 (review), "

@@ -74,6 +74,8 @@ class _Measured(NamedTuple):
         "t2Histogram?",
         "flairHistogram?",
     ),
+    labels=("stripe",),
+    records=("whiteStripe", "histogram", "t2Histogram", "flairHistogram"),
     cite=(SHINOHARA,),
 )
 class WhiteStripe:

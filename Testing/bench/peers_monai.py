@@ -65,3 +65,53 @@ def _spacing(
         return np.rint(result.numpy()[0].transpose(2, 1, 0)).astype(dtype)
 
     return Subject(NAME, NAME, lambda: transform(image), back)
+
+
+def patches(data: Chest, size: int, number: int) -> Subject:
+    """Stacked, as a loader's collate function does for the network."""
+    crop = transforms.RandSpatialCropSamples(size, number, random_size=False)
+    pad = transforms.SpatialPad(size)
+    image = pad(MetaTensor(torch.from_numpy(data.hu[np.newaxis]), affine=torch.eye(4)))
+    return Subject(NAME, NAME, lambda: torch.stack(list(crop(image))), lambda batch: None)
+
+
+def elastic(array: np.ndarray, labels: np.ndarray, largest: float) -> Subject:
+    transform = transforms.Rand3DElasticd(
+        keys=["image", "labels"],
+        sigma_range=(8, 8.01),
+        magnitude_range=(300, 301),
+        prob=1,
+        mode=["bilinear", "nearest"],
+        padding_mode="border",
+    )
+    return _pair(transform, array, labels)
+
+
+def affine(array: np.ndarray, labels: np.ndarray) -> Subject:
+    transform = transforms.RandAffined(
+        keys=["image", "labels"],
+        prob=1,
+        rotate_range=(0.26, 0.26, 0.26),
+        scale_range=(0.1, 0.1, 0.1),
+        mode=["bilinear", "nearest"],
+        padding_mode="border",
+    )
+    return _pair(transform, array, labels)
+
+
+def _pair(transform: transforms.Transform, array: np.ndarray, labels: np.ndarray) -> Subject:
+    given = {"image": torch.from_numpy(array)[None], "labels": torch.from_numpy(labels)[None]}
+    return Subject(NAME, NAME, lambda: transform(dict(given)), lambda _result: None)
+
+
+def bias_field(array: np.ndarray) -> Subject:
+    transform, image = transforms.RandBiasField(prob=1), torch.from_numpy(array)[None]
+    return Subject(NAME, NAME, lambda: transform(image), np.asarray)
+
+
+def ssim(one: np.ndarray, other: np.ndarray, data_range: float) -> Subject:
+    from monai.metrics import SSIMMetric
+
+    metric = SSIMMetric(3, data_range=data_range, kernel_type="uniform", win_size=7)
+    images = torch.from_numpy(one)[None, None], torch.from_numpy(other)[None, None]
+    return Subject(NAME, NAME, lambda: float(metric(*images)))

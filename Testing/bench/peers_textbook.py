@@ -194,3 +194,40 @@ def check(image: np.ndarray) -> tuple[Any, ...]:
     """Extremes, mean, standard deviation and a histogram, as a notebook does it."""
     counts, edges = np.histogram(image, bins=512)
     return image.min(), image.max(), image.mean(), image.std(), counts, edges
+
+
+def patches(image: np.ndarray, size: int, number: int) -> np.ndarray:
+    """Random crops in a list, then stacked."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _n in range(number):
+        k, j, i = (int(rng.integers(0, max(1, n - size + 1))) for n in image.shape)
+        crop = image[k : k + size, j : j + size, i : i + size].copy()
+        if crop.shape != (size,) * 3:
+            crop = np.pad(crop, [(0, size - n) for n in crop.shape])
+        found.append(crop)
+    return np.stack(found)
+
+
+def elastic(image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothed noise as displacement at full resolution (Simard et al. 2003), then scipy."""
+    rng = np.random.default_rng(0)
+    moved = [ndimage.gaussian_filter(rng.uniform(-1, 1, image.shape), 8) * 300 for _axis in range(3)]
+    grid = np.meshgrid(*(np.arange(n) for n in image.shape), indexing="ij")
+    places = [g + m for g, m in zip(grid, moved, strict=True)]
+    return (
+        ndimage.map_coordinates(image, places, order=1, mode="nearest"),
+        ndimage.map_coordinates(labels, places, order=0, mode="nearest"),
+    )
+
+
+def bias_field(image: np.ndarray) -> np.ndarray:
+    """The exponential of a polynomial of third degree, term by term at full resolution."""
+    rng = np.random.default_rng(0)
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in image.shape), indexing="ij")
+    field = np.zeros(image.shape)
+    for a in range(4):
+        for b in range(4 - a):
+            for c in range(4 - a - b):
+                field += rng.uniform(-0.3, 0.3) * z**a * y**b * x**c
+    return (image * np.exp(field)).astype(image.dtype)

@@ -73,3 +73,38 @@ def _array(data: torch.Tensor) -> np.ndarray:
 
 def _back(data: torch.Tensor) -> np.ndarray:
     return data.numpy()[0].transpose(2, 1, 0)
+
+
+def patches(data: Chest, size: int, number: int) -> Subject:
+    """Stacked, as a loader's collate function does for the network."""
+    subject = torchio.Subject(ct=torchio.ScalarImage(tensor=torch.from_numpy(data.hu[np.newaxis])))
+    if min(data.hu.shape) < size:
+        subject = torchio.CropOrPad([max(size, n) for n in data.hu.shape])(subject)
+    sampler = torchio.data.UniformSampler(size)
+
+    def run() -> torch.Tensor:
+        return torch.stack([patch["ct"].data for patch in sampler(subject, number)])
+
+    return Subject(NAME, NAME, run, lambda batch: None)
+
+
+def elastic(array: np.ndarray, labels: np.ndarray, largest: float) -> Subject:
+    return _pair(torchio.RandomElasticDeformation(7, largest), array, labels)
+
+
+def affine(array: np.ndarray, labels: np.ndarray) -> Subject:
+    return _pair(torchio.RandomAffine(scales=0.1, degrees=15), array, labels)
+
+
+def _pair(transform: torchio.Transform, array: np.ndarray, labels: np.ndarray) -> Subject:
+    given = torchio.Subject(
+        image=torchio.ScalarImage(tensor=torch.from_numpy(array)[None]),
+        labels=torchio.LabelMap(tensor=torch.from_numpy(labels)[None]),
+    )
+    return Subject(NAME, NAME, lambda: transform(given), lambda _result: None)
+
+
+def bias_field(array: np.ndarray) -> Subject:
+    transform = torchio.RandomBiasField()
+    image = torchio.ScalarImage(tensor=torch.from_numpy(array)[None])
+    return Subject(NAME, NAME, lambda: transform(image).data, _array)

@@ -15,6 +15,18 @@ QApplication = QtWidgets.QApplication
 QMetaObject = QtCore.QMetaObject
 
 
+class QFileDialog(QtWidgets.QFileDialog):
+    """Its static functions give the path alone, as in PythonQt; PySide gives the chosen filter too."""
+
+    @staticmethod
+    def getOpenFileName(*args: Any) -> str:
+        return QtWidgets.QFileDialog.getOpenFileName(*args)[0]
+
+    @staticmethod
+    def getSaveFileName(*args: Any) -> str:
+        return QtWidgets.QFileDialog.getSaveFileName(*args)[0]
+
+
 def __getattr__(name: str) -> Any:
     for library in (QtCore, QtGui, QtWidgets):
         found = getattr(library, name, None)

@@ -1,0 +1,145 @@
+"""The lung as a field to search in: nodules on the pleura taken in, everything outside evened out.
+
+A nodule that touches the chest wall is as dense as the wall, so a threshold leaves it outside the lung. A
+closing of the lung with a ball takes it back in (Armato and Sensakovic, Automated lung segmentation for
+thoracic CT, Acad Radiol 11(9), 2004). What lies outside the closed lung then gets the HU of lung, so that a
+nodule on the pleura stands out against the wall as it does against the lung.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from MedPrepCommonLib.job import Job
+
+from .coarsegrid import CoarseGrid
+from .morphology import close
+from .voxelcells import FlatVolume, interpolate, neighbours
+
+_CELL_MM = 2.8
+_HALF = 128
+# Beyond this nothing tells a nodule: air in bullae below, calcium and metal above.
+LOWEST_HU, HIGHEST_HU = -1050, 200
+_LUNG_HU = (-980, -600)
+_USUAL_LUNG_HU = -860.0
+# The border of the lung is a film of mixed voxels; what is denser there is tissue that was taken in.
+_RIM_MM, _TISSUE_HU = 1.0, -400
+_SLAB = 16
+
+
+@dataclass(frozen=True)
+class LungField:
+    """The part of a scan that holds the lungs.
+
+    Parameters
+    ----------
+    start : (k, j, i) of the first voxel in the scan.
+    inside : bool (k, j, i), lung with what the closing took in.
+    hu : int16 of the same shape, limited to [LOWEST_HU, HIGHEST_HU]; `lung_hu` outside.
+    spacing_kji : mm.
+    lung_hu : the median of aerated lung.
+    """
+
+    start: tuple[int, int, int]
+    inside: np.ndarray
+    hu: np.ndarray
+    spacing_kji: tuple[float, float, float]
+    lung_hu: float
+
+
+def lung_field(
+    hu: np.ndarray,
+    lungs: np.ndarray,
+    excluded: np.ndarray | None,
+    spacing_kji: Sequence[float],
+    closing_mm: float,
+    job: Job,
+) -> LungField | None:
+    """The field of the lungs; None when there is no lung.
+
+    Parameters
+    ----------
+    hu : (k, j, i) Hounsfield units. lungs : the same shape, bool.
+    excluded : bool, never taken in (airway). closing_mm : radius of the ball; 0 leaves the lungs as they are.
+    """
+    box = _box(lungs, closing_mm, spacing_kji)
+    if box is None:
+        return None
+    spacing_kji = tuple(float(step) for step in spacing_kji)
+    inside = np.ascontiguousarray(lungs[box])
+    job.report(0.1)
+    if closing_mm > 0:
+        _close(inside, None if excluded is None else excluded[box], spacing_kji, closing_mm, job)
+    job.report(0.6)
+    part = hu[box]
+    lung_hu = _median_of_lung(part, inside)
+    filled = np.empty(inside.shape, np.int16)
+    rim = [max(1, round(_RIM_MM / step)) for step in spacing_kji]
+    for first in range(0, len(filled), _SLAB):
+        job.report(0.7 + 0.3 * first / len(filled))
+        last = min(first + _SLAB, len(filled))
+        limited = np.clip(part[first:last], LOWEST_HU, HIGHEST_HU)
+        film = _rim(inside, rim, first, last) & (limited < _TISSUE_HU)
+        filled[first:last] = np.where(inside[first:last] & ~film, limited, round(lung_hu))
+    return LungField(tuple(span.start for span in box), inside, filled, spacing_kji, lung_hu)
+
+
+def _rim(inside: np.ndarray, width: Sequence[int], first: int, last: int) -> np.ndarray:
+    """Voxels of planes `first` to `last` that have no lung within `width` voxels along some axis."""
+    low, high = max(0, first - width[0]), min(len(inside), last + width[0])
+    slab = inside[low:high]
+    outside = ~slab
+    near = np.zeros(slab.shape, bool)
+    for axis, reach in enumerate(width):
+        for by in range(1, min(reach, slab.shape[axis] - 1) + 1):
+            here, there = [slice(None)] * 3, [slice(None)] * 3
+            here[axis], there[axis] = slice(by, None), slice(None, -by)
+            near[tuple(here)] |= outside[tuple(there)]
+            near[tuple(there)] |= outside[tuple(here)]
+    return near[first - low : last - low]
+
+
+def _box(lungs: np.ndarray, closing_mm: float, spacing_kji: Sequence[float]) -> tuple[slice, ...] | None:
+    """Slices around the lungs with a little room."""
+    plane = lungs.any(axis=0)
+    lines = (lungs.reshape(len(lungs), -1).any(axis=1), plane.any(axis=1), plane.any(axis=0))
+    box = []
+    for axis, line in enumerate(lines):
+        used = np.flatnonzero(line)
+        if not used.size:
+            return None
+        room = int(2.0 / spacing_kji[axis]) + 1
+        box.append(slice(max(0, int(used[0]) - room), min(len(line), int(used[-1]) + 1 + room)))
+    return tuple(box)
+
+
+def _close(inside: np.ndarray, excluded: np.ndarray | None, spacing_kji, closing_mm: float, job: Job) -> None:
+    """Take in what a ball cannot reach from outside; in place. On cells, with their share of lung."""
+    grid = CoarseGrid(inside.shape, spacing_kji, _CELL_MM)
+    share = grid.mean(inside.view(np.uint8) * np.uint8(255), job.part(0.1, 0.3)).astype(np.uint8)
+    closed = close(share, closing_mm, grid.spacing_kji)
+    job.report(0.5)
+    cells = np.argwhere((closed > share) & (closed >= _HALF // 2))
+    if not len(cells):
+        return
+    flat = FlatVolume(inside)
+    index, within = flat.voxels(cells, grid.factors)
+    added = interpolate(neighbours(closed, cells), grid.factors) >= _HALF
+    if within is not None:
+        added &= within
+    chosen = index[added]
+    if excluded is not None:
+        chosen = chosen[~np.ascontiguousarray(excluded).reshape(-1)[chosen]]
+    inside.reshape(-1)[chosen] = True
+
+
+def _median_of_lung(part: np.ndarray, inside: np.ndarray) -> float:
+    """Median HU of aerated lung, from every n-th voxel."""
+    step = max(1, int((part.size / 2e6) ** (1 / 3)))
+    thin = (slice(None, None, step),) * 3
+    values = part[thin][inside[thin]]
+    values = values[(values > _LUNG_HU[0]) & (values < _LUNG_HU[1])]
+    return float(np.median(values)) if values.size else _USUAL_LUNG_HU

@@ -1,0 +1,57 @@
+"""A button in each operation's section that copies the settings as Python for Slicer's console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import codetext
+from .errors import MedPrepError
+from .i18n import _
+from .operation import Operation
+from .parameternode import inputMember, operationFrom
+
+
+def addCopyButton(
+    ui: Any, spec: Operation, script: Callable[[], str], failed: Callable[[MedPrepError], None]
+) -> None:
+    """Put the button ``<operation>_copy`` at the end of the operation's section.
+
+    Parameters
+    ----------
+    script : gives the text; called at each click.
+    failed : called with the :class:`MedPrepError` of settings that do not fit together.
+    """
+    import qt
+
+    def copy() -> None:
+        try:
+            qt.QApplication.clipboard().setText(script())
+        except MedPrepError as error:
+            failed(error)
+
+    button = qt.QPushButton(_("Copy as Python"))
+    button.flat = True
+    button.toolTip = _("Copy a script for the Python console that does what Apply does")
+    button.connect("clicked(bool)", lambda *_args: copy())
+    getattr(ui, f"{spec.name}_section").layout().addRow(button)
+    setattr(ui, f"{spec.name}_copy", button)
+
+
+def operationScript(module: str, parameterNode: Any, spec: Operation) -> str:
+    """The script for the nodes and parameters that a panel holds.
+
+    Raises
+    ------
+    ParameterError
+        when the parameters do not fit together.
+    """
+    nodes = {spec.inputs[0].name: parameterNode.inputVolume}
+    nodes |= {slot.name: getattr(parameterNode, inputMember(spec, slot)) for slot in spec.inputs[1:]}
+    many = {slot.name for slot in spec.inputs if slot.many}
+    names = {
+        slot: [chosen.GetName()] if slot in many else chosen.GetName()
+        for slot, chosen in nodes.items()
+        if chosen is not None
+    }
+    return codetext.operation_script(module, operationFrom(parameterNode, spec), names)
