@@ -32,6 +32,8 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/sampledata.py": 4,
     "MedPrepCommon/MedPrepCommonLib/headless*": 4,
     "MedPrepCommon/MedPrepCommonLib/cli*.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/batch*.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/cases*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/listing.py": 4,
     "MedPrepCommon/MedPrepCommonLib/demonstration*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/output*.py": 4,
@@ -62,7 +64,8 @@ SLICER = {"slicer", "vtk", "qt", "ctk", "vtkmodules", "SampleData"}
 PACKAGES = {1: {"numpy", "SimpleITK"}, 2: {"numpy", "scipy", "SimpleITK", "pydicom"}}
 # Not in Slicer, or slow to load: only inside the function that needs them; the command line is made of typer
 INSIDE_FUNCTIONS = {"cv2", "skimage", "pydicom", "matplotlib", "typer", "rich", "packaging", "SampleData"}
-AT_FILE_SCOPE = {("MedPrepCommon/MedPrepCommonLib/cli.py", "typer")}
+INSIDE_FUNCTIONS |= {"dask", "distributed"}
+AT_FILE_SCOPE = {(f"MedPrepCommon/MedPrepCommonLib/{name}.py", "typer") for name in ("cli", "clibatch")}
 DIALOGS = {
     "errorDisplay",
     "warningDisplay",

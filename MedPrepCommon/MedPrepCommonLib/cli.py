@@ -1,7 +1,8 @@
-"""The ``medprep`` command: operations, recipes, run, demo, report, landmarks, schema.
+"""The ``medprep`` command: operations, recipes, run, batch, split, demo, report, landmarks, schema.
 
 Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep; 2 wrong usage
-or bad input, with nothing written; 3 quality control failed and ``--strict`` was given; 130 cancelled.
+or bad input, with nothing written; 3 quality control failed and ``--strict`` was given, or cases of a batch
+failed; 130 cancelled.
 """
 
 # Heavy packages are imported inside the commands: --help must be there at once.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from . import clibatch
 from .errors import Cancelled, FileError, MedPrepError, ParameterError
 from .i18n import _
 from .version import __version__
@@ -30,7 +32,7 @@ app = typer.Typer(
     name="medprep",
     help="Prepares CT, MRI and X-ray images for deep learning, and proves what it did.",
     epilog="Exit codes: 0 done, 2 wrong usage or bad input (nothing is written), 3 quality control failed "
-    "with --strict, 130 cancelled.",
+    "with --strict or cases of a batch failed, 130 cancelled.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -182,6 +184,9 @@ def run(
         typer.echo(listing.run_text(wanted, outputs.quality(done.result), written))
     if strict and outputs.quality(done.result)["verdict"] == "fail":
         raise typer.Exit(QUALITY_FAILED)
+
+
+clibatch.register(app, _guarded)
 
 
 @app.command(short_help="Run ct-lung on a built-in chest phantom.")

@@ -13,8 +13,8 @@ from pathlib import Path
 from .errors import FileError
 from .i18n import _
 
-# The list of a result folder's own files; a folder without it is somebody else's.
-MANIFEST = "report.json"
+# Lists of a result folder's own files (a batch writes the second); a folder without one is somebody else's.
+MANIFEST, SEAL = "report.json", "done.json"
 # Files that operating systems leave in every folder.
 _STRAY = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -111,10 +111,12 @@ def _swap(draft: Path, target: Path) -> None:
 
 def _foreign(target: Path) -> list[str]:
     """Files under `target` that its own list does not name, as relative paths."""
-    try:
-        own = set(json.loads((target / MANIFEST).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        own = set()
+    own: set[str] = set()
+    for name in (MANIFEST, SEAL):
+        try:
+            own |= {name, *json.loads((target / name).read_text(encoding="utf-8"))["files"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
     found = []
     for place, _folders, files in os.walk(target):
         for name in files:
