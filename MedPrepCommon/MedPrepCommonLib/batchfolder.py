@@ -113,9 +113,13 @@ class BatchFolder:
         return read_json(self.failure(name))
 
     def remember_failure(self, name: str, record: Mapping[str, Any]) -> None:
-        """Note why a case failed; results of an earlier input or recipe go, they are no longer true."""
+        """Note why a case failed; results of an earlier input or recipe go, they are no longer true.
+
+        A folder to which somebody added files stays: those are not ours to remove.
+        """
         write_json(self.failure(name), record)
-        self.drop(self.case(name))
+        if not outputfolder.foreign(self.case(name)):
+            self.drop(self.case(name))
 
     def forget_failure(self, name: str) -> None:
         """The case is done now."""

@@ -42,11 +42,11 @@ def check(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
             _("Choose another --out, or add --overwrite to replace the result in it."),
         )
     if entries:
-        foreign = _foreign(target)
-        if foreign:
+        strange = foreign(target)
+        if strange:
             raise FileError(
                 _("The folder {path} holds files that MedPrep did not write ({files}).").format(
-                    path=target, files=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+                    path=target, files=", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
                 ),
                 _("Expected an earlier result and nothing else."),
                 _("Choose another --out, or move those files away."),
@@ -109,7 +109,7 @@ def _swap(draft: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _foreign(target: Path) -> list[str]:
+def foreign(target: Path) -> list[str]:
     """Files under `target` that its own list does not name, as relative paths."""
     own: set[str] = set()
     for name in (MANIFEST, SEAL):
