@@ -4,8 +4,10 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from MedPrepCommonLib import moduletest
+from MedPrepCommonLib.batchprocess import runBatch
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
 from MedPrepCommonLib.panel import MedPrepWidget
+from MedPrepCommonLib.panelbatch import BatchSection
 from MedPrepCommonLib.parameternode import parameterNodeClass
 
 OPERATIONS = ("resample", "normalize")
@@ -34,6 +36,7 @@ class MedPrepCommonLogic(MedPrepLogic):
 
     resample = consoleMethod("resample")
     normalize = consoleMethod("normalize")
+    runBatch = staticmethod(runBatch)
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""
@@ -45,6 +48,16 @@ class MedPrepCommonWidget(MedPrepWidget):
 
     logicClass = MedPrepCommonLogic
     operationIds = OPERATIONS
+
+    def setup(self):
+        """Build the panel (called by Slicer once)."""
+        super().setup()
+        self.batch = BatchSection(self.layout, self.resourcePath("UI/Batch.ui"), self._failed)
+
+    def cleanup(self):
+        """Stop what runs (called by Slicer when the module goes away)."""
+        self.batch.cleanup()
+        super().cleanup()
 
 
 class MedPrepCommonTest(ScriptedLoadableModuleTest, moduletest.AnyVolumeScenarios):

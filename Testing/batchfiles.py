@@ -151,7 +151,7 @@ def start(*arguments: object, env: Mapping[str, str] | None = None) -> subproces
     )
 
 
-def finish(process: subprocess.Popen, seconds: float = 120) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen, seconds: float = 300) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
     out, err = process.communicate(timeout=seconds)
     return process.returncode, out, err

@@ -26,6 +26,8 @@ from .i18n import _
 # Seconds: how often lost workers are looked for, and how long a batch waits when there is none at all.
 LOOK = 0.5
 PATIENCE = 600.0
+# Seconds after which one of our own workers that did not come back is started anew.
+RENEW = 5.0
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,17 @@ class Here:
 class Cluster:
     """The workers of a Dask cluster, ours (``cluster`` given) or one that runs already."""
 
-    def __init__(self, client: Any, cluster: Any = None) -> None:
-        self._client, self._cluster = client, cluster
+    def __init__(self, client: Any, cluster: Any = None, wanted: int = 0) -> None:
+        self._client, self._cluster, self._wanted = client, cluster, wanted
         self._ended: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._held: dict[str, Any] = {}
         self._known: dict[str, Worker] = {}
-        self._looked = 0.0
+        self._looked, self._short = 0.0, time.monotonic()
 
     def workers(self) -> list[Worker]:
         if time.monotonic() - self._looked > LOOK:
             self._look()
+            self._replace_lost()
         return list(self._known.values())
 
     def _look(self) -> None:
@@ -100,6 +103,14 @@ class Cluster:
                 _("Start it again, then go on with --resume; finished cases are safe."),
             ) from error
         self._looked = time.monotonic()
+
+    def _replace_lost(self) -> None:
+        """Dask restarts a worker that died, but gives up when that takes long or fails: ask again."""
+        if self._cluster is None or len(self._known) >= self._wanted:
+            self._short = time.monotonic()
+        elif time.monotonic() - self._short > RENEW:
+            self._short = time.monotonic()
+            self._cluster.scale(self._wanted)
 
     def _ask(self) -> dict[str, Worker]:
         try:
@@ -183,6 +194,7 @@ def local(workers: int, threads: int) -> Iterator[Cluster]:
     settings = {
         "distributed.worker.use-file-locking": False,
         "distributed.comm.timeouts.connect": "60s",
+        "distributed.deploy.lost-worker-timeout": "60s",
         # We look for lost workers ourselves; a worker in a long ITK filter that holds the GIL is not lost.
         "distributed.scheduler.worker-ttl": None,
         "distributed.worker.memory.target": False,
@@ -203,7 +215,7 @@ def local(workers: int, threads: int) -> Iterator[Cluster]:
                 silence_logs=50,
             )
             client = Client(cluster, set_as_default=False)
-        pool = Cluster(client, cluster)
+        pool = Cluster(client, cluster, workers)
         try:
             yield pool
         finally:

@@ -14,8 +14,6 @@ from .i18n import _
 
 if TYPE_CHECKING:
     from .batchrecords import Summary
-    from .cases import Case
-    from .recipe import Recipe
 
 SOME_FAILED = 3
 _SHOWN = 10
@@ -68,9 +66,10 @@ def batch(
     from . import recipe as recipes
 
     plan = recipes.load(recipe).with_settings(_settings(settings))
-    found = read_cases(plan, cases, _pairs(columns, "--column"), patterns or [], pseudonyms)
     from . import batch as batches
-    from . import batchmemory
+    from . import batchcases, batchmemory
+
+    found = batchcases.read(plan, cases, _pairs(columns, "--column"), patterns or [], pseudonyms)
     from .cliprogress import watched
 
     how = batches.Plan(
@@ -139,23 +138,6 @@ def register(app: typer.Typer, guarded: Callable[..., Any]) -> None:
     """Add the commands to the ``medprep`` application."""
     app.command(short_help="Run a recipe on many cases.")(guarded(batch))
     app.command(short_help="Split cases into train, val and test.")(guarded(split))
-
-
-def read_cases(
-    recipe: Recipe, source: Path, columns: dict[str, str], patterns: list[str], pseudonyms: Path | None = None
-) -> dict[str, Case]:
-    """The cases of a CSV file or folder by the name that they have in the output."""
-    from . import cases, casesfolder, casesnames
-
-    path = source.expanduser()
-    salt = casesnames.read_salt(pseudonyms) if pseudonyms else ""
-    if path.is_dir():
-        if columns:
-            raise ParameterError(_("--column is for a CSV file."), _("Expected --pattern for a folder."))
-        return casesnames.public(casesfolder.from_folder(path, recipe, patterns), path.name, salt)
-    if patterns:
-        raise ParameterError(_("--pattern is for a folder."), _("Expected --column for a CSV file."))
-    return casesnames.public(cases.from_sheet(path, recipe, columns), path.name, salt)
 
 
 def text(done: Summary, name: str) -> str:
