@@ -17,11 +17,12 @@ import pytest
 import tinyops
 from batchfiles import events, finish, medprep, start, tree
 
-from MedPrepCommonLib import batch, batchfolder, batchmemory, outputs
+from MedPrepCommonLib import batch, batchfolder, batchmemory, outputs, runner
 from MedPrepCommonLib import recipe as recipes
 from MedPrepCommonLib.cases import Case
 from MedPrepCommonLib.errors import Cancelled, FileError, MedPrepError
 from MedPrepCommonLib.job import Job
+from MedPrepCommonLib.reading import read_volume
 
 BROKEN = {3: "truncated", 7: "NaN", 11: "modality", 15: "missing", 19: "empty"}
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
@@ -462,3 +463,64 @@ def _threads() -> dict:
 
     found = {name: os.environ.get(name) for name in batchcase.THREAD_VARIABLES}
     return {**found, "itk": sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()}
+
+
+# Cost
+
+
+def test_the_books_cost_little(tmp_path: Path) -> None:
+    """Computing time of a batch beyond reading, running and writing its cases; at most 50 ms a case."""
+    cases, plan = plain(tmp_path / "data", 20), recipes.load(batchfiles.quick(tmp_path))
+
+    def alone(folder: Path) -> None:
+        for name, case in cases.items():
+            volumes = {"image": read_volume(case.inputs["image"])}
+            outputs.write(runner.run(plan, volumes), volumes, folder / name, scene=False, page=False)
+
+    def seconds(work, *arguments) -> float:
+        start = time.process_time()
+        work(*arguments)
+        return time.process_time() - start
+
+    alone(tmp_path / "warm")
+    pure = seconds(alone, tmp_path / "alone")
+    whole = seconds(batch.run, plan, cases, tmp_path / "out", batch.Plan(workers=0))
+    assert (whole - pure) / len(cases) < 0.05
+    kept = seconds(batch.run, plan, cases, tmp_path / "out", batch.Plan(workers=0, resume=True))
+    assert kept / len(cases) < 0.05
+
+
+@pytest.mark.slow
+def test_200_cases_with_5_broken_in_two_processes(tmp_path: Path) -> None:
+    """195 done, 5 reported, nothing again on resume; prints the time between two cases of a worker."""
+    batchfiles.cases(tmp_path / "data", 200, dict(zip((13, 57, 99, 140, 199), BROKEN.values(), strict=True)))
+    batchfiles.quick(tmp_path)
+    out, command = tmp_path / "out", [*order(tmp_path)[:-1], "--out", tmp_path / "out", "-w", 2]
+    code, text, err = medprep(*command)
+    assert code == 3 and "195 of 200 cases done, 5 failed" in text, err
+    before, worked = tree(out), events(out, "done", "failed")
+    code, text, _err = medprep(*command, "--resume")
+    assert code == 3 and "200 were as an earlier run left them." in text
+    assert tree(out) == before and len(events(out, "done", "failed")) == len(worked) == 200
+    one = [*order(tmp_path), "--out", tmp_path / "one", "-w", 0]
+    assert medprep(*one)[0] == 3
+    assert tree(tmp_path / "one") == before
+    spent = sum(event["seconds"] for event in worked) / len(worked)
+    print(f"mean time of a case in a worker: {1000 * spent:.1f} ms")
+
+
+@pytest.mark.slow
+def test_memory_stays_within_the_estimate(shared_data: Path, tmp_path: Path) -> None:
+    ct, mri = shared_data / "ct", shared_data / "mri"
+    for name, images in (
+        (
+            "ct-lung",
+            (ct / "lidc0314-2mm/ct.nii.gz", ct / "lungdx-a0002-8mm-b40f/dicom", ct / "cip-ct64/ct.nrrd"),
+        ),
+        ("mri-t1", (mri / "adi-t1-t2/t1-mprage.nii.gz",)),
+    ):
+        cases = {f"c{n}": Case(f"c{n}", {"image": str(path)}) for n, path in enumerate(images)}
+        out = tmp_path / name
+        assert batch.run(recipes.load(name), cases, out, batch.Plan(workers=1, threads=1)).complete
+        for begun, ended in zip(events(out, "started"), events(out, "done"), strict=True):
+            assert ended["peak"] < 1.2 * begun["estimate"], (name, begun, ended)
