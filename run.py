@@ -29,6 +29,8 @@ MedPrep
                       runs a recipe on an image (NIfTI, NRRD, MHA, PNG, JPEG, DICOM file or folder)
   batch RECIPE CASES --out FOLDER
                       runs a recipe on many images (a folder or a CSV file), on all cores or a Dask cluster
+  cases FOLDER --layout LAYOUT
+                      lists the cases of a dataset (LUNA16, BraTS, DICOM, BIDS, nnU-Net, ...) in a CSV file
   split CASES --out FILE
                       splits cases into train, val and test, each patient in one of them
   report FOLDER       writes the report of a finished run again

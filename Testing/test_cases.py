@@ -62,12 +62,19 @@ def test_semicolons_and_other_column_names(tmp_path: Path, plan) -> None:
     assert case.inputs == {"image": str(tmp_path / "a.nii")} and case.patient == "a"
 
 
+def test_columns_that_a_recipe_does_not_take_are_left_but_not_misspelt_ones(tmp_path: Path, several) -> None:
+    path = written(tmp_path, "case,image,lungs,flair\na,a,b,c\n")
+    assert set(cases.from_sheet(path, several, {})[0].inputs) == {"image", "lungs"}
+    with pytest.raises(FileError, match="no input 'priors'.*Did you mean 'prior'"):
+        cases.from_sheet(written(tmp_path, "case,image,lungs,priors\na,a,b,c\n"), several, {})
+
+
 MISTAKES = [
     ("", "it is empty"),
     ("case,image\n", "there are no cases"),
     ("name,image\na,b\n", "line 1: there is no column 'case'"),
     ("case,imgae\na,b\n", "line 1: there is no column 'image'.*Did you mean 'imgae'"),
-    ("case,image,mask\na,b,c\n", "line 1: recipe quick has no input 'mask'"),
+    ("case,image,spilt\na,b,c\n", "line 1: recipe quick has no input 'spilt'.*Did you mean 'split'"),
     ("case,image,image\na,b,c\n", "line 1: column 'image' is there twice"),
     ("case,image,\na,b,c\n", "line 1: column 3 has no name"),
     ("case,image\na,b\nb\n", "line 3: 1 values"),

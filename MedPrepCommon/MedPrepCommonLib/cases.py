@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -179,22 +179,27 @@ def from_sheet(path: str | os.PathLike[str], recipe: Recipe, columns: Mapping[st
     sheet = read_sheet(path)
     folder = Path(path).expanduser().resolve().parent
     held = _columns_of_inputs(sheet, recipe, columns)
-    allowed = {CASE, PATIENT, SPLIT, *held.values(), *(column + SERIES for column in held.values())}
-    for column in sheet.columns:
-        if column not in allowed and not column.startswith(LABEL):
-            names = [i.name for i in recipe.inputs]
+    used = {CASE, PATIENT, SPLIT, *held.values(), *(column + SERIES for column in held.values())}
+    absent = [i.name for i in recipe.inputs if i.name not in held]
+    for column in unused(sheet, used):
+        # A dataset has columns that this recipe does not take; but one that nearly is an input may be meant.
+        meant = nearest(column, [name for name in (*absent, PATIENT, SPLIT) if name not in sheet.columns])
+        if meant:
             _wrong(
                 sheet.name,
                 1,
                 _("recipe {recipe} has no input {column!r}").format(recipe=recipe.name, column=column),
-                _("the columns {names}, or {label}NAME for what is only kept beside the case").format(
-                    names=", ".join([CASE, *names, PATIENT, SPLIT]), label=LABEL
-                ),
-                nearest(column, [*names, CASE, PATIENT, SPLIT]),
+                _("the columns {names}").format(names=", ".join([CASE, *absent, PATIENT, SPLIT])),
+                meant,
             )
     cases = [_case(sheet, line, row, recipe, held, folder) for line, row in sheet.rows]
     check_splits(cases, sheet.name)
     return cases
+
+
+def unused(sheet: Sheet, used: Collection[str]) -> list[str]:
+    """Columns that are neither used nor labels."""
+    return [column for column in sheet.columns if column not in used and not column.startswith(LABEL)]
 
 
 def _columns_of_inputs(sheet: Sheet, recipe: Recipe, columns: Mapping[str, str]) -> dict[str, str]:

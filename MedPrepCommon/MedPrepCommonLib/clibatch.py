@@ -1,4 +1,4 @@
-"""``medprep batch`` and ``medprep split``: many cases, and who is trained on."""
+"""``medprep batch``, ``cases`` and ``split``: many cases, where they are, and who is trained on."""
 
 # Heavy packages are imported inside the commands.
 from __future__ import annotations
@@ -121,12 +121,7 @@ def split(
             _("{out} lies in another folder than {cases}.").format(out=out.name, cases=cases.name),
             _("Expected the same folder: paths in the file are seen from there."),
         )
-    if target.exists() and not overwrite:
-        raise FileError(
-            _("{file} exists already.").format(file=target.name),
-            _("Expected a new file."),
-            _("Choose another name, or give --overwrite."),
-        )
+    _require_new(target, overwrite)
     rows = casessplit.split(sheet, casessplit.parse_fractions(fractions), seed, patientwise)
     write_sheet(target, list(dict.fromkeys([*sheet.columns, SPLIT])), rows)
     if not quiet:
@@ -134,10 +129,55 @@ def split(
         typer.echo(", ".join(f"{name}: {counts[name]}" for name in SPLITS))
 
 
+def cases(
+    folder: Annotated[Path, typer.Argument(help="Folder of a dataset.")],
+    layout: Annotated[
+        str, typer.Option(help="folder, luna16, brats, chexpert, nih, dicom, bids or nnunet.")
+    ] = "folder",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV file to write. Default: cases.csv in the folder.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Write the cases file of a dataset, and say what was found and left out."""
+    from . import caseslayouts
+    from .cases import write_sheet
+    from .cliprogress import watched
+
+    root = folder.expanduser().resolve()
+    target = (out or root / "cases.csv").expanduser().resolve()
+    _require_new(target, overwrite)
+    with watched("cases", quiet) as job:
+        found = caseslayouts.read(root, layout, job)
+    rows = [caseslayouts.seen_from(row, root, target.parent) for row in found.rows]
+    write_sheet(target, found.columns, rows)
+    if not quiet:
+        patients = {row.get("patient") or row["case"] for row in rows}
+        typer.echo(
+            _("{n} cases of {m} patients: {columns}").format(
+                n=len(rows), m=len(patients), columns=", ".join(found.columns)
+            )
+        )
+        for what, count in sorted(found.left.items()):
+            typer.echo(_("left out: {n} x {what}").format(n=count, what=what))
+        typer.echo(target)
+
+
 def register(app: typer.Typer, guarded: Callable[..., Any]) -> None:
     """Add the commands to the ``medprep`` application."""
     app.command(short_help="Run a recipe on many cases.")(guarded(batch))
+    app.command(short_help="Write the cases file of a dataset.")(guarded(cases))
     app.command(short_help="Split cases into train, val and test.")(guarded(split))
+
+
+def _require_new(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise FileError(
+            _("{file} exists already.").format(file=target.name),
+            _("Expected a new file."),
+            _("Choose another name, or give --overwrite."),
+        )
 
 
 def text(done: Summary, name: str) -> str:
