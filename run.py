@@ -28,6 +28,12 @@ MedPrep
   run RECIPE --input image=PATH --out FOLDER
                       runs a recipe on an image (NIfTI, NRRD, MHA, PNG, JPEG, DICOM file or folder)
   qc FOLDER           checks a folder of results or images; looks for leakage between train and test
+  batch RECIPE CASES --out FOLDER
+                      runs a recipe on many images (a folder or a CSV file), on all cores or a Dask cluster
+  cases FOLDER --layout LAYOUT
+                      lists the cases of a dataset (LUNA16, BraTS, DICOM, BIDS, nnU-Net, ...) in a CSV file
+  split CASES --out FILE
+                      splits cases into train, val and test, each patient in one of them
   report FOLDER       writes the report of a finished run again
   landmarks IMAGES    fits the standard intensity scale of MRI training images (Nyul)
   reassemble FOLDER   puts patches together to one image

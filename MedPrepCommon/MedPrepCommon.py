@@ -4,7 +4,9 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from MedPrepCommonLib import moduletest
+from MedPrepCommonLib.batchprocess import runBatch
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.panelbatch import BatchSection
 from MedPrepCommonLib.panelrecipes import RecipesWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
 
@@ -54,6 +56,7 @@ class MedPrepCommonLogic(MedPrepLogic):
     validate = consoleMethod("validate")
     qualityControl = consoleMethod("qc")
     patches = consoleMethod("patches")
+    runBatch = staticmethod(runBatch)
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""
@@ -65,6 +68,16 @@ class MedPrepCommonWidget(RecipesWidget):
 
     logicClass = MedPrepCommonLogic
     operationIds = OPERATIONS
+
+    def setup(self):
+        """Build the panel (called by Slicer once)."""
+        super().setup()
+        self.batch = BatchSection(self.layout, self.resourcePath("UI/Batch.ui"), self._failed)
+
+    def cleanup(self):
+        """Stop what runs (called by Slicer when the module goes away)."""
+        self.batch.cleanup()
+        super().cleanup()
 
 
 class MedPrepCommonTest(ScriptedLoadableModuleTest, moduletest.AnyVolumeScenarios):

@@ -58,7 +58,20 @@ def test_help_is_quick_to_load_and_names_every_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "MedPrepCommonLib.cli", "--help"], capture_output=True, text=True, check=True
     )
-    for command in ("operations", "recipes", "run", "demo", "report", "landmarks", "reassemble", "schema"):
+    for command in (
+        "operations",
+        "recipes",
+        "run",
+        "batch",
+        "cases",
+        "split",
+        "qc",
+        "demo",
+        "report",
+        "landmarks",
+        "reassemble",
+        "schema",
+    ):
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
     assert "Exit codes" in done.stdout
     loaded = subprocess.run(

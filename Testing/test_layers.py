@@ -33,6 +33,8 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/sampledata.py": 4,
     "MedPrepCommon/MedPrepCommonLib/headless*": 4,
     "MedPrepCommon/MedPrepCommonLib/cli*.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/batch*.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/cases*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/listing.py": 4,
     "MedPrepCommon/MedPrepCommonLib/demo*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/output*.py": 4,
@@ -65,10 +67,10 @@ SLICER = {"slicer", "vtk", "qt", "ctk", "vtkmodules", "SampleData"}
 PACKAGES = {1: {"numpy", "SimpleITK"}, 2: {"numpy", "scipy", "SimpleITK", "pydicom"}}
 # Not in Slicer, or slow to load: only inside the function that needs them; the command line is made of typer
 INSIDE_FUNCTIONS = {"cv2", "skimage", "pydicom", "matplotlib", "typer", "rich", "packaging", "SampleData"}
+INSIDE_FUNCTIONS |= {"dask", "distributed"}
 AT_FILE_SCOPE = {
-    ("MedPrepCommon/MedPrepCommonLib/cli.py", "typer"),
-    ("MedPrepCommon/MedPrepCommonLib/cliqc.py", "typer"),
-    ("MedPrepCommon/MedPrepCommonLib/clireassemble.py", "typer"),
+    (f"MedPrepCommon/MedPrepCommonLib/{name}.py", "typer")
+    for name in ("cli", "clibatch", "cliqc", "clireassemble")
 }
 DIALOGS = {
     "errorDisplay",

@@ -23,7 +23,20 @@ from MedPrepCommonLib.version import __version__
 from MedPrepCommonLib.volume import Volume
 
 COMMANDS = typer.main.get_command(cli.app).commands
-OF_RUN = {"demo", "operations", "recipes", "run", "report", "schema", "landmarks", "reassemble", "qc"}
+OF_RUN = {
+    "demo",
+    "operations",
+    "recipes",
+    "run",
+    "batch",
+    "cases",
+    "split",
+    "report",
+    "schema",
+    "landmarks",
+    "reassemble",
+    "qc",
+}
 OF_ENVIRONMENT = {"python", "test", "lint", "bench", "setup"}
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -22,7 +25,8 @@ RIGHT = ("SCT", "24028007", "Right")
 
 @contextmanager
 def registered() -> Iterator[None]:
-    """The operations ``t.scale``, ``t.bright`` and ``t.stack`` are known inside, and gone afterwards."""
+    """The operations ``t.scale``, ``t.bright``, ``t.stack``, ``t.slow``, ``t.poison`` and ``t.center`` are
+    known inside, and gone afterwards."""
     before = dict(registry.known())
 
     @operation("t.scale", title="Scale", console="tScale", outputs=("image",), cite=("Archimedes 250 BC",))
@@ -88,6 +92,51 @@ def registered() -> Iterator[None]:
             array = np.stack([image.array, image.array + 1, image.array + 2], axis=3)
             info = {"channelNames": ["none", "one", "two"]}
             return Result(images={"image": image.with_array(array, info=info, name="")})
+
+    @operation("t.slow", title="Slow", console="tSlow", outputs=("image",))
+    class Slow:
+        """Take a while, watching the job."""
+
+        seconds: Annotated[float, Span(0, 60), Unit("s"), Help("How long")] = 0.1
+
+        def __call__(self, image: Volume, job: Job) -> Result:
+            end = time.monotonic() + self.seconds
+            while (left := end - time.monotonic()) > 0:
+                job.report(1 - left / max(self.seconds, left))
+                time.sleep(min(left, 0.02))
+            return Result(images={"image": image})
+
+    @operation("t.poison", title="Poison", console="tPoison", outputs=("image",))
+    class Poison:
+        """End the whole process over an image whose first voxel has a certain value."""
+
+        value: Annotated[float, Span(-1e6, 1e6), Help("That value")] = 666.0
+
+        def __call__(self, image: Volume, job: Job) -> Result:
+            if image.array.flat[0] == self.value:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return Result(images={"image": image})
+
+    @operation("t.center", title="Center", console="tCenter", outputs=("image",))
+    class Center:
+        """Subtract a mean that may be learned from training images."""
+
+        statistics: Annotated[Literal["given", "training"], Help("Whose mean")] = "training"
+        mean: Annotated[float, Span(-1e6, 1e6), Help("The mean")] = 0.0
+
+        def needs_fit(self) -> bool:
+            return self.statistics == "training"
+
+        def measure(self, image: Volume, mask: LabelVolume | None, job: Job) -> dict:
+            return {"sum": float(image.array.sum(dtype=np.float64)), "count": int(image.array.size)}
+
+        def fit(self, measured: Sequence[dict]) -> dict:
+            total = sum(m["sum"] for m in measured) / sum(m["count"] for m in measured)
+            return {"mean": total, "statistics": "given"}
+
+        def __call__(self, image: Volume, mask: LabelVolume | None, job: Job) -> Result:
+            array = (image.array - self.mean).astype(np.float32)
+            return Result(images={"image": image.with_array(array, name="")}, metrics={"mean": self.mean})
 
     try:
         yield

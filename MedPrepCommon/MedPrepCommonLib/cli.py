@@ -1,8 +1,8 @@
-"""The ``medprep`` command: operations, recipes, run, qc, demo, report, landmarks, reassemble, schema.
+"""The ``medprep`` command: operations, recipes, run, batch, cases, split, qc, demo, report, landmarks, reassemble, schema.
 
 Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep, or ``qc``
 found what fails; 2 wrong usage or bad input, with nothing written; 3 quality control failed and ``--strict``
-was given; 130 cancelled.
+was given, or cases of a batch failed; 130 cancelled.
 """
 
 # Heavy packages are imported inside the commands: --help must be there at once.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from . import cliqc, clireassemble
+from . import clibatch, cliqc, clireassemble
 from .errors import Cancelled, FileError, MedPrepError, ParameterError
 from .i18n import _
 from .version import __version__
@@ -32,7 +32,7 @@ app = typer.Typer(
     name="medprep",
     help="Prepares CT, MRI and X-ray images for deep learning, and proves what it did.",
     epilog="Exit codes: 0 done, 2 wrong usage or bad input (nothing is written), 3 quality control failed "
-    "with --strict, 130 cancelled.",
+    "with --strict or cases of a batch failed, 130 cancelled.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -186,6 +186,7 @@ def run(
         raise typer.Exit(QUALITY_FAILED)
 
 
+clibatch.register(app, _guarded)
 cliqc.register(app, _guarded)
 
 

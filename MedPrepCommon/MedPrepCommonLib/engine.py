@@ -64,6 +64,17 @@ def run(
     return result
 
 
+def measure(op: Any, inputs: Inputs, job: Job | None = None) -> dict[str, Any]:
+    """What `op` measures in one training case, before it is fitted to all of them.
+
+    Raises
+    ------
+    InputError, GeometryError, Cancelled
+        as :func:`run`.
+    """
+    return op.measure(*_arguments(op.operation, inputs), job or Job.quiet())
+
+
 def _arguments(spec: Operation, inputs: Inputs) -> list[Any]:
     unknown = set(inputs) - {slot.name for slot in spec.inputs}
     if unknown:

@@ -6,13 +6,14 @@ takes. The header holds no name and no time. How many threads worked does not ch
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+
+from .parallel import default_workers
 
 _BLOCK = 1 << 20
 # Magic, deflate, no flags, no time, no hint on compression, unknown system.
@@ -32,7 +33,7 @@ def compress_file(
     ----------
     level : 1 (fast) to 9 (small).
     check : called after every block; may raise to stop.
-    threads : 1 or more; every core when None.
+    threads : 1 or more; ``MEDPREP_THREADS`` or the cores when None.
     """
     checksum, size = 0, 0
     with open(source, "rb") as reading, open(target, "wb") as writing:
@@ -44,7 +45,7 @@ def compress_file(
                 checksum, size = zlib.crc32(block, checksum), size + len(block)
                 yield block
 
-        for part in _deflated(blocks(), level, threads or os.cpu_count() or 1):
+        for part in _deflated(blocks(), level, threads or default_workers()):
             writing.write(part)
             if check is not None:
                 check()

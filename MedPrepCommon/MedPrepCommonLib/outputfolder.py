@@ -13,8 +13,8 @@ from pathlib import Path
 from .errors import FileError
 from .i18n import _
 
-# The list of a result folder's own files; a folder without it is somebody else's.
-MANIFEST = "report.json"
+# Lists of a result folder's own files (a batch writes the second); a folder without one is somebody else's.
+MANIFEST, SEAL = "report.json", "done.json"
 # Files that operating systems leave in every folder.
 _STRAY = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -42,11 +42,11 @@ def check(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
             _("Choose another --out, or add --overwrite to replace the result in it."),
         )
     if entries:
-        foreign = _foreign(target)
-        if foreign:
+        strange = foreign(target)
+        if strange:
             raise FileError(
                 _("The folder {path} holds files that MedPrep did not write ({files}).").format(
-                    path=target, files=", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+                    path=target, files=", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
                 ),
                 _("Expected an earlier result and nothing else."),
                 _("Choose another --out, or move those files away."),
@@ -109,12 +109,14 @@ def _swap(draft: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _foreign(target: Path) -> list[str]:
+def foreign(target: Path) -> list[str]:
     """Files under `target` that its own list does not name, as relative paths."""
-    try:
-        own = set(json.loads((target / MANIFEST).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        own = set()
+    own: set[str] = set()
+    for name in (MANIFEST, SEAL):
+        try:
+            own |= {name, *json.loads((target / name).read_text(encoding="utf-8"))["files"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
     found = []
     for place, _folders, files in os.walk(target):
         for name in files:

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,9 @@ def write(
     overwrite: bool = False,
     job: Job | None = None,
     extra: Mapping[str, Volume] | None = None,
+    scene: bool = True,
+    page: bool = True,
+    seal: Callable[[Path], None] | None = None,
 ) -> Written:
     """Write a run's outputs to `folder`; it appears complete or not at all.
 
@@ -56,6 +59,9 @@ def write(
     inputs : the volumes it ran on, by the recipe's input names (for the scene and the pictures).
     folder : must not exist, be empty, or (with `overwrite`) hold an earlier result and nothing else.
     extra : further volumes to write as NIfTI, by file name (the demo's input and truth).
+    scene : whether to write ``scene.mrb`` and the ``.seg.nrrd`` files.
+    page : whether to write ``report.html`` and its pictures.
+    seal : called with the folder when everything else is in it, before it takes its place.
 
     Raises
     ------
@@ -77,19 +83,25 @@ def write(
             outputpatches.write(patches, draft / names[name], part)
         for name, table in result.tables.items():
             _write_text(draft / f"{names[name]}.csv", table.to_csv())
-        _write_scene(run, inputs, draft, names, job.part(0.4, 0.75))
+        if scene:
+            _write_scene(run, inputs, draft, names, job.part(0.4, 0.75))
         _write_json(draft / "provenance.json", run.record)
         _write_json(draft / "recipe.json", run.record["recipe"])
         _write_json(draft / "qc.json", quality(result))
-        evidence = _evidence(run, inputs, draft, names, job.part(0.75, 1.0))
-        evidence["files"] = sorted(
-            {p.relative_to(draft).as_posix() for p in draft.rglob("*") if p.is_file()}
-            | {outputfolder.MANIFEST, report.PAGE}
-        )
-        _write_json(draft / outputfolder.MANIFEST, evidence)
-        report.make(draft)
+        if page:
+            evidence = _evidence(run, inputs, draft, names, job.part(0.75, 1.0))
+            evidence["files"] = _files(draft, outputfolder.MANIFEST, report.PAGE)
+            _write_json(draft / outputfolder.MANIFEST, evidence)
+            report.make(draft)
+        if seal is not None:
+            seal(draft)
+        files = _files(draft)
         job.report(1.0, _("Done"))
-    return Written(outputfolder.check(folder, overwrite=True), tuple(evidence["files"]))
+    return Written(Path(folder).expanduser().resolve(), tuple(files))
+
+
+def _files(folder: Path, *more: str) -> list[str]:
+    return sorted({p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} | {*more})
 
 
 def quality(result: Result) -> dict[str, Any]:
