@@ -1,4 +1,4 @@
-"""The ``medprep`` command: operations, recipes, run, batch, cases, split, qc, demo, report, landmarks, reassemble, schema.
+"""The ``medprep`` command; its verbs are what ``medprep --help`` names.
 
 Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep, or ``qc``
 found what fails; 2 wrong usage or bad input, with nothing written; 3 quality control failed and ``--strict``
