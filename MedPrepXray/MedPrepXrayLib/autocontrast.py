@@ -72,6 +72,7 @@ def choose(picture: Radiograph, inside: np.ndarray) -> Choice:
     console="claheAuto",
     modality="DX",
     outputs=("image", "parameters"),
+    records=("parameters",),
     cite=(ZUIDERVELD,),
     vectors=True,
 )

@@ -31,6 +31,7 @@ _BLACK, _WHITE = 25.0, 1.0
     console="check",
     modality="DX",
     outputs=("check", "histogram"),
+    records=("check", "histogram"),
     cite=("DICOM PS3.3 C.8.11 Digital X-Ray", "DICOM PS3.3 C.7.6.3.1.2 Photometric Interpretation"),
     vectors=True,
 )

@@ -31,6 +31,7 @@ _SIDE, _GAP = 640, 6
     console="compareClahe",
     modality="DX",
     outputs=("grid", "comparison", "tradeoff"),
+    records=("comparison", "tradeoff"),
     cite=(ZUIDERVELD, SSIM, NOISE),
     vectors=True,
 )

@@ -28,6 +28,7 @@ NOISE = "Immerkaer 1996, Comput Vis Image Underst 64(2):300-302 (noise), doi:10.
     console="evaluate",
     modality="DX",
     outputs=("evaluation", "histogram"),
+    records=("evaluation", "histogram"),
     cite=(SSIM, NOISE),
     vectors=True,
 )

@@ -47,6 +47,8 @@ SEGMENTS = (
     console="segmentLungFields",
     modality="DX",
     outputs=("lungs", "lungFields"),
+    labels=("lungs",),
+    records=("lungFields",),
     cite=(
         "Ronneberger, Fischer and Brox 2015, U-Net, MICCAI, doi:10.1007/978-3-319-24574-4_28",
         "Winther et al. 2020, COVID-19 Image Repository, doi:10.25835/0090041",

@@ -25,6 +25,7 @@ from .radiograph import Radiograph, radiograph
     console="lungNormalize",
     modality="DX",
     outputs=("image", "lungs"),
+    labels=("lungs",),
     cite=("Philipsen et al. 2015, IEEE Trans Med Imaging 34(9):1965-1975, doi:10.1109/TMI.2015.2418031",),
     vectors=True,
 )
