@@ -16,8 +16,9 @@ from .polarity import DOUBTFUL, polarity_of
 # Expected Dice below which a result should be looked at, and below which it is none: of patients whom the
 # method had not seen, the worst tenth lies below the first; most of what is no chest lies below the second.
 LIMITS = {"model": (0.95, 0.8), "classical": (0.9, 0.7)}
-# Correlation with the mean chest below which a doubtful result is none: chests reach 0.4, heads at most 0.35.
-_UNLIKE = 0.36
+# Correlation with the mean chest below which a result in doubt is none, and below which it is none when its
+# confidence is under the third: chests reach 0.4, turned and opaque ones 0.32; heads mostly stay below 0.3.
+_UNLIKE, _UNLIKELY, _UNSURE = 0.3, 0.36, 0.9
 # Share of the image that both lungs cover: less is a detail in something else.
 _SMALLEST = 0.04
 # Area of the smaller lung as a share of the larger: less is an effusion, a collapse, or a mistake.
@@ -82,15 +83,12 @@ def find_lung_fields(
             found, inverted = other, not inverted
     job.report(0.8)
     checks = judged(found.labels, found.confidence, frame, LIMITS[method])
-    if min(found.confidence) < LIMITS[method][0]:
+    if min(found.confidence) < LIMITS[method][0] and not any(check.verdict == "fail" for check in checks):
         like = classicallungs.likeness(_upright(channels, inverted))
-        if like < _UNLIKE and not any(check.verdict == "fail" for check in checks):
-            checks = [
-                _none(
-                    _("none found: this does not look like a chest (likeness {like:.2f})").format(like=like),
-                    f">= {_UNLIKE:g}",
-                )
-            ]
+        least = _UNLIKELY if np.mean(found.confidence) < _UNSURE else _UNLIKE
+        if like < least:
+            value = _("none found: this does not look like a chest (likeness {like:.2f})").format(like=like)
+            checks = [_none(value, f">= {least:g}")]
     if any(check.verdict == "fail" for check in checks):
         sides = np.zeros(plane.shape, np.uint8)
     else:
