@@ -1,7 +1,7 @@
 """Takes the pictures of Screenshots/: the panel in a real Slicer, a report in a browser, both of the phantom.
 
-1. Slicer --no-splash --python-script Tools/screenshots.py \
-       --additional-module-paths MedPrepCommon MedPrepCT MedPrepMRI
+1. Slicer --no-splash --python-script Tools/screenshots.py --additional-module-paths MedPrepCommon MedPrepCT \
+       MedPrepMRI MedPrepXray
 2. python3 run.py demo
    chromium --headless --hide-scrollbars --window-size=1000,1100 --screenshot=Screenshots/report.png \
        medprep-demo/chest/report.html
@@ -112,6 +112,27 @@ def take() -> None:
     save(whole, "panel")
 
 
+def take_xray() -> None:
+    """In Slicer: the phantom's radiograph beside the preview of its contrast."""
+    import slicer
+
+    from MedPrepCommonLib import sampledata
+
+    slicer.mrmlScene.Clear()
+    node = sampledata.loadChestRadiograph()
+    slicer.util.setSliceViewerLayers(background=node)
+    slicer.util.selectModule("MedPrepXray")
+    panel = slicer.modules.MedPrepXrayWidget
+    settle(3)
+    panel.ui.recipe_section.collapsed = True
+    panel.ui.clahe_section.collapsed = False
+    panel.ui.clahe_clipLimit.value = 3.0
+    panel.ui.clahe_preview.checked = True
+    panel.ui.clahe_beside.checked = True
+    settle(2)
+    save(slicer.util.mainWindow(), "MedPrepXray")
+
+
 def reduce() -> None:
     """Outside Slicer: at most 256 colours, without dithering."""
     from PIL import Image
@@ -126,6 +147,7 @@ def reduce() -> None:
 if "slicer" in sys.modules:
     takeBrain()
     take()
+    take_xray()
     sys.modules["slicer"].util.exit()
 elif __name__ == "__main__":
     reduce()

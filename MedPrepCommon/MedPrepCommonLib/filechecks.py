@@ -222,6 +222,8 @@ def _png_colour(path: Path) -> bool:
 def _tiff_samples(path: Path) -> bool:
     """Whether the first image of a TIFF has two samples per pixel (tag 277)."""
     start = head(path, 8)
+    if len(start) < 8:
+        return False  # damaged; the reader says so
     order = "<" if start[:2] == b"II" else ">"
     with open(path, "rb") as stream:
         stream.seek(struct.unpack(order + "I", start[4:8])[0])

@@ -10,6 +10,9 @@ import vtk
 from . import scenepreview
 from .volume import Volume
 
+# Views of Slicer's side by side layout: the image, and its preview.
+_BESIDE = ("Red", "Yellow")
+
 
 class Preview:
     """Shows one volume over another; `clear` puts the views back as they were."""
@@ -18,7 +21,7 @@ class Preview:
         self.node: Any = None
         self._views: list[tuple[Any, str | None, str | None, float]] = []
         self._layout: tuple[Any, int] | None = None
-        self._turned: tuple[Any, Any] | None = None
+        self._turned: list[tuple[Any, Any]] = []
 
     def show(self, volume: Volume, background: Any) -> None:
         """Show `volume` over the volume node `background`; a volume of the same size only changes values."""
@@ -48,7 +51,7 @@ class Preview:
     def showBefore(self, before: bool) -> None:
         """Hide the preview for a look at the image, or show it again."""
         for view, *_kept in self._views:
-            if self._layout is None or view.GetLayoutName() != "Red":
+            if self._layout is None or view.GetLayoutName() != _BESIDE[0]:
                 view.SetForegroundOpacity(0.0 if before else 1.0)
 
     def showBeside(self, beside: bool) -> None:
@@ -60,29 +63,33 @@ class Preview:
             self._endBeside()
             self.showBefore(False)
             return
+        import qt
+
         self._layout = (layout, layout.GetViewArrangement())
         layout.SetViewArrangement(layout.SlicerLayoutSideBySideView)
-        red, yellow = (slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}") for name in ("Red", "Yellow"))
-        if red is not None and yellow is not None:
-            before = vtk.vtkMatrix4x4()
-            before.DeepCopy(yellow.GetSliceToRAS())
-            self._turned = (yellow, before)
-            yellow.GetSliceToRAS().DeepCopy(red.GetSliceToRAS())
-            yellow.UpdateMatrices()
+        for name in _BESIDE:
+            view = slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}")
+            if view is not None:
+                before = vtk.vtkMatrix4x4()
+                before.DeepCopy(view.GetSliceToRAS())
+                self._turned.append((view, before))
+                # The image may lie in any plane; near the right one, turning to it leaves it upright.
+                view.SetOrientation(_planeOf(self.node))
+                view.RotateToVolumePlane(self.node)
         for view, *_kept in self._views:
-            if view.GetLayoutName() == "Red":
+            if view.GetLayoutName() == _BESIDE[0]:
                 view.SetForegroundOpacity(0.0)
-        slicer.util.setSliceViewerLayers(fit=True)
+        # Once the layout has given the views their size.
+        qt.QTimer.singleShot(0, lambda: slicer.util.setSliceViewerLayers(fit=True))
 
     def _endBeside(self) -> None:
-        if self._turned is not None:
-            node, before = self._turned
-            node.GetSliceToRAS().DeepCopy(before)
-            node.UpdateMatrices()
+        for view, before in self._turned:
+            view.GetSliceToRAS().DeepCopy(before)
+            view.UpdateMatrices()
         if self._layout is not None:
             layout, arrangement = self._layout
             layout.SetViewArrangement(arrangement)
-        self._layout = self._turned = None
+        self._layout, self._turned = None, []
 
     def clear(self) -> None:
         """Take the preview away and show what was shown before; fine when there is none."""
@@ -94,6 +101,15 @@ class Preview:
         self._views = []
         node, self.node = self.node, None
         scenepreview.removePreview(node)
+
+
+def _planeOf(node: Any) -> str:
+    """Name of the anatomical plane nearest to that of a volume of one slice."""
+    size, matrix = node.GetImageData().GetDimensions(), vtk.vtkMatrix4x4()
+    node.GetIJKToRASDirectionMatrix(matrix)
+    thin = size.index(min(size))
+    across = [abs(matrix.GetElement(row, thin)) for row in range(3)]
+    return ("Sagittal", "Coronal", "Axial")[across.index(max(across))]
 
 
 def _fits(node: Any, volume: Volume) -> bool:

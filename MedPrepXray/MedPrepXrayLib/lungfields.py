@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,12 @@ from .polarity import DOUBTFUL, polarity_of
 
 # Expected Dice below which a result should be looked at, and below which it is none: of patients whom the
 # method had not seen, the worst tenth lies below the first; most of what is no chest lies below the second.
-LIMITS = {"model": (0.95, 0.8), "classical": (0.9, 0.7)}
-# Correlation with the mean chest below which a doubtful result is none: chests reach 0.4, heads at most 0.35.
-_UNLIKE = 0.36
+LIMITS = {"model": (0.95, 0.8), "classical": (0.9, 0.38)}
+# Correlation with the mean chest below which a result in doubt is none, and below which it is none when its
+# confidence is under the third: chests reach 0.4, turned and opaque ones 0.32; heads mostly stay below 0.3.
+_UNLIKE, _UNLIKELY, _UNSURE = 0.3, 0.36, 0.9
+# How large an image is shown the second time, when lungs reach its edges.
+_SMALLER = 0.8
 # Share of the image that both lungs cover: less is a detail in something else.
 _SMALLEST = 0.04
 # Area of the smaller lung as a share of the larger: less is an effusion, a collapse, or a mistake.
@@ -53,6 +57,7 @@ def find_lung_fields(
     spacing: tuple[float, float] = (1.0, 1.0),
     method: str = "model",
     job: Job | None = None,
+    forward: lungmodel.Forward | None = None,
 ) -> LungFields:
     """The lung fields of an upright frontal chest radiograph.
 
@@ -61,6 +66,7 @@ def find_lung_fields(
     plane : (rows, columns), any type, depth, size and polarity.
     spacing : between rows and between columns; only its proportions count.
     method : "model" (the network) or "classical".
+    forward : another network instead of the one that comes with MedPrep.
 
     Raises
     ------
@@ -72,7 +78,7 @@ def find_lung_fields(
     channels = lunginput.channels(*lunginput.place(plane, frame))
     job.report(0.2, _("Looking for the lungs"))
     inverted, sure = polarity_of(channels)
-    scores_of = _model() if method == "model" else classicallungs.side_scores
+    scores_of = _model(forward) if method == "model" else classicallungs.side_scores
     found = lungshape.tidied(scores_of(_upright(channels, inverted)))
     job.report(0.5)
     if sure < DOUBTFUL:
@@ -80,17 +86,20 @@ def find_lung_fields(
         other = lungshape.tidied(scores_of(_upright(channels, not inverted)))
         if sum(other.confidence) > sum(found.confidence):
             found, inverted = other, not inverted
+    job.report(0.7)
+    if method == "model" and _at_edge(found.labels, frame):
+        # Lungs larger than the network is used to, it knows better when they are smaller.
+        smaller = lunginput.frame_of(plane.shape, spacing, _SMALLER)
+        again = scores_of(_upright(lunginput.channels(*lunginput.place(plane, smaller)), inverted))
+        found = lungshape.tidied((found.scores + lunginput.enlarged(again, _SMALLER)) / 2)
     job.report(0.8)
     checks = judged(found.labels, found.confidence, frame, LIMITS[method])
-    if min(found.confidence) < LIMITS[method][0]:
+    if min(found.confidence) < LIMITS[method][0] and not any(check.verdict == "fail" for check in checks):
         like = classicallungs.likeness(_upright(channels, inverted))
-        if like < _UNLIKE and not any(check.verdict == "fail" for check in checks):
-            checks = [
-                _none(
-                    _("none found: this does not look like a chest (likeness {like:.2f})").format(like=like),
-                    f">= {_UNLIKE:g}",
-                )
-            ]
+        least = _UNLIKELY if np.mean(found.confidence) < _UNSURE else _UNLIKE
+        if like < least:
+            value = _("none found: this does not look like a chest (likeness {like:.2f})").format(like=like)
+            checks = [_none(value, f">= {least:g}")]
     if any(check.verdict == "fail" for check in checks):
         sides = np.zeros(plane.shape, np.uint8)
     else:
@@ -98,8 +107,8 @@ def find_lung_fields(
     return LungFields(sides, found.confidence, found.pieces, inverted, sure, checks)
 
 
-def _model():
-    forward = lungmodel.network()
+def _model(forward: lungmodel.Forward | None) -> Callable[[np.ndarray], np.ndarray]:
+    forward = forward or lungmodel.network()
     return lambda channels: lungmodel.side_scores(channels, forward)
 
 
@@ -143,7 +152,7 @@ def judged(
     ]
     if min(areas):
         checks.append(_position(labels))
-    edge = _at_edge(labels, frame, scale)
+    edge = _at_edge(labels, frame)
     checks.append(
         _line(
             _("Lungs complete"),
@@ -183,8 +192,9 @@ def _position(labels: np.ndarray) -> Check:
     )
 
 
-def _at_edge(labels: np.ndarray, frame: lunginput.Frame, scale: float) -> list[str]:
+def _at_edge(labels: np.ndarray, frame: lunginput.Frame) -> list[str]:
     """At which edges of the image lung is cut off."""
+    scale = labels.shape[0] / lunginput.SIZE
     corners = []
     for count, step, offset in zip(frame.shape, frame.steps, frame.offsets, strict=True):
         first = int(np.ceil(offset * scale))

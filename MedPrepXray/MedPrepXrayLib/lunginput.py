@@ -38,10 +38,13 @@ class Frame:
     offsets: tuple[float, float]
 
 
-def frame_of(shape: tuple[int, int], spacing: tuple[float, float] = (1.0, 1.0)) -> Frame:
-    """The largest centred place for an image of `shape` whose pixels measure `spacing` (row, column)."""
+def frame_of(shape: tuple[int, int], spacing: tuple[float, float] = (1.0, 1.0), share: float = 1.0) -> Frame:
+    """A centred place for an image of `shape` whose pixels measure `spacing` (row, column).
+
+    Its longer side fills `share` of the square's.
+    """
     extent = [count * step for count, step in zip(shape, spacing, strict=True)]
-    scale = SIZE / max(extent)
+    scale = share * SIZE / max(extent)
     steps = tuple(float(scale * step) for step in spacing)
     return Frame(tuple(shape), steps, tuple(float((SIZE - scale * length) / 2) for length in extent))
 
@@ -68,6 +71,13 @@ def restore(maps: np.ndarray, frame: Frame) -> np.ndarray:
         for count, step, offset in zip(frame.shape, frame.steps, frame.offsets, strict=True)
     )
     return np.stack([(columns @ (rows @ plane.astype(np.float32)).T).T for plane in maps])
+
+
+def enlarged(maps: np.ndarray, share: float) -> np.ndarray:
+    """(n, m, m) maps over a square that holds the image at `share` of its size, as if it filled it."""
+    size = maps.shape[-1]
+    step, offset = share * SIZE / size, (1 - share) * SIZE / 2
+    return restore(maps, Frame((size, size), (step, step), (offset, offset)))
 
 
 def channels(square: np.ndarray, inside: np.ndarray) -> np.ndarray:

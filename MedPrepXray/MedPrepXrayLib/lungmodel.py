@@ -16,7 +16,6 @@ import numpy as np
 from MedPrepCommonLib.errors import FileError
 from MedPrepCommonLib.i18n import _
 
-from . import lunginput, lungshape
 from .opencv import opencv
 
 MODEL = Path(__file__).resolve().parent.parent / "Resources" / "Models" / "lung_fields.onnx"
@@ -75,10 +74,3 @@ def side_scores(channels: np.ndarray, forward: Forward) -> np.ndarray:
 def _log_shares(scores: np.ndarray) -> np.ndarray:
     scores = scores - scores.max(axis=0)
     return scores - np.log(np.exp(scores).sum(axis=0))
-
-
-def label_sides(plane: np.ndarray, forward: Forward, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    """1 and 2 where a (rows, columns) image shows lung on its left and on its right, 0 elsewhere, uint8."""
-    frame = lunginput.frame_of(plane.shape, spacing)
-    scores = side_scores(lunginput.channels(*lunginput.place(plane, frame)), forward)
-    return lungshape.labels_of(lungshape.tidied(scores).scores, frame)

@@ -20,8 +20,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "MedPrepCo
 
 from lungpictures import UNKNOWN, Picture, dice, read_folder, split  # noqa: E402
 
-from MedPrepXrayLib import classicallungs, lunginput, lungshape  # noqa: E402
+from MedPrepXrayLib import classicallungs, lunginput  # noqa: E402
 from MedPrepXrayLib.classicallungs import MARGIN, Atlas  # noqa: E402
+from MedPrepXrayLib.lungfields import find_lung_fields  # noqa: E402
 
 _SIZE = 72
 
@@ -45,10 +46,9 @@ def mean_chest(pictures: list[Picture]) -> Atlas:
 
 
 def measured(picture: Picture, chest: Atlas) -> float:
-    """Dice of both lungs together, where the truth is known."""
-    frame = lunginput.frame_of(picture.whole.shape)
-    channels = lunginput.channels(*lunginput.place(picture.whole, frame))
-    found = lungshape.labels_of(lungshape.tidied(classicallungs.side_scores(channels, chest)).scores, frame)
+    """Dice of both lungs together, where the truth is known, through the very code that runs in MedPrep."""
+    classicallungs.atlas = lambda: chest
+    found = find_lung_fields(picture.whole, method="classical").sides
     known = picture.truth != UNKNOWN
     return dice(found[known] > 0, picture.truth[known] > 0)
 

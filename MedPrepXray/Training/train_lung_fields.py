@@ -28,7 +28,7 @@ from lungpictures import UNKNOWN, Picture, changed, dice, read_folder, split  # 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from MedPrepXrayLib import lungmodel  # noqa: E402
+from MedPrepXrayLib.lungfields import find_lung_fields  # noqa: E402
 
 WIDTHS = (16, 32, 64, 96, 128)
 CLASSES = 3
@@ -149,7 +149,7 @@ def measured(net: LungNet, pictures: list[Picture]) -> list[dict]:
     rows = []
     for picture in pictures:
         known = picture.truth != UNKNOWN
-        found = lungmodel.label_sides(picture.whole, forward)[known]
+        found = find_lung_fields(picture.whole, forward=forward).sides[known]
         truth = picture.truth[known]
         rows.append(
             {

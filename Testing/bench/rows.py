@@ -6,6 +6,7 @@ from __future__ import annotations
 import MedPrepCommonLib.operations  # noqa: F401
 import MedPrepCTLib.operations  # noqa: F401
 import MedPrepMRILib.operations  # noqa: F401
+import MedPrepXrayLib.operations  # noqa: F401
 
 from . import (
     augmentation,
@@ -17,6 +18,7 @@ from . import (
     ct_resample,
     mri_bias,
     training_patches,
+    xr_contrast,
 )
 from .harness import Row
 
@@ -28,6 +30,7 @@ ROWS: dict[str, Row] = {
         ct_resample,
         ct_lungs,
         ct_contrast,
+        xr_contrast,
         ct_pipeline,
         mri_bias,
         training_patches,
