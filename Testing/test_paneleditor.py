@@ -172,6 +172,11 @@ def test_copied_text_runs(qtHost, panel, ct):
     choose(panel.ui.editor_source, "bone")
     panel.ui.editor_copyCommand.click()
     assert clipboard.text() == "medprep run ct-bone --input image=PATH --out results"
+    assert panel.ui.statusLabel.text == "Copied."
+    panel.ui.editor_remove.click()
+    panel.ui.editor_copyCommand.click()
+    assert "Save the recipe" in panel.ui.statusLabel.text and ".json" in clipboard.text()
+    choose(panel.ui.editor_source, "bone")
     panel.ui.editor_copyPython.click()
     found = {"slicer": slicer}
     exec(compile(clipboard.text(), "copied", "exec"), found)
