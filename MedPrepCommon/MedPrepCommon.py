@@ -1,12 +1,16 @@
 """MedPrep Common: operations for any modality; what Slicer looks for by name and nothing else."""
 
+from pathlib import Path
+
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from MedPrepCommonLib import moduletest
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.outputpatches import free_folder
 from MedPrepCommonLib.panelrecipes import RecipesWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
+from MedPrepCommonLib.patchexport import exporting, exportPatches
 
 OPERATIONS = (
     "resample",
@@ -54,6 +58,7 @@ class MedPrepCommonLogic(MedPrepLogic):
     validate = consoleMethod("validate")
     qualityControl = consoleMethod("qc")
     patches = consoleMethod("patches")
+    exportPatches = exportPatches
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""
@@ -65,6 +70,11 @@ class MedPrepCommonWidget(RecipesWidget):
 
     logicClass = MedPrepCommonLogic
     operationIds = OPERATIONS
+
+    def _operationTask(self, spec):
+        task = super()._operationTask(spec)
+        folder = self.ui.patches_folder.currentPath if spec.id == "patches" else ""
+        return exporting(task, lambda: free_folder(Path(folder))) if folder else task
 
 
 class MedPrepCommonTest(ScriptedLoadableModuleTest, moduletest.AnyVolumeScenarios):

@@ -24,7 +24,7 @@ from .volume import LabelVolume, Volume
 # Random places that are tried for each one that is asked for.
 _TRIES = 50
 # More markups than this are of no use in a view, and make it slow.
-_MOST_POINTS = 1000
+_MOST_POINTS = 500
 
 
 @operation(
