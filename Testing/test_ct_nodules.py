@@ -216,8 +216,8 @@ def test_a_part_solid_nodule():
     from MedPrepCommonLib.chestphantom import Nodule
 
     drawn = make_chest_phantom(
-        (90, 200, 200),
-        (2.0, 1.5, 1.5),
+        (64, 150, 150),
+        (3.0, 2.0, 2.0),
         nodules=[Nodule(2, (-6.0, 20.0, 88.0), 9.0, "part-solid")],
         metal=False,
     )

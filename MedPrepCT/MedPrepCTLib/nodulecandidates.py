@@ -31,7 +31,7 @@ _REACH = 1.7
 SOLID_HU, GLASS_HU = -300.0, -700.0
 _SOLID_SHARE, _CORE_SHARE, _CORE_MM3 = 0.35, 0.05, 12.0
 # Where a halo of ground glass is looked for, mm outside the dense part, and how much of it must be there.
-_HALO_MM, _HALO_SHARE = (1.5, 3.5), 0.6
+_HALO_MM, _HALO_SHARE = (1.5, 3.0), 0.6
 _PLEURAL_SHARE = 0.12
 # Fainter is a cloud of vessels or lung that holds less air; denser at the border of the lung is rib or spine.
 _FAINTEST_HU, _BONE_HU = -770.0, 300.0
@@ -189,7 +189,7 @@ def _halo(values, mask, inside, lung_hu: float, spacing: np.ndarray) -> float | 
     if (values[mask] > SOLID_HU).mean() < _SOLID_SHARE:
         return None
     outside = ndimage.distance_transform_edt(~mask, sampling=spacing)
-    first = max(_HALO_MM[0], 1.2 * float(spacing.max()))
+    first = max(_HALO_MM[0], 0.7 * float(spacing.max()))
     shell = (outside > first) & (outside <= first + _HALO_MM[1] - _HALO_MM[0]) & inside
     if np.count_nonzero(shell) < 20:
         return None
