@@ -212,6 +212,7 @@ class RecipeEditor:
         table = self.ui.editor_inputs
         others = list(self.draft.record["inputs"].items())[1:]
         wanted = {name: body.get("kind", "image") for name, body in others}
+        table.visible = bool(others)
         if wanted == {name: kind for name, (kind, _selector) in self._nodes.items()}:
             return
         import qt
@@ -233,7 +234,6 @@ class RecipeEditor:
             table.setItem(row, 0, item)
             table.setCellWidget(row, 1, selector)
             self._nodes[name] = (body.get("kind", "image"), selector)
-        table.visible = bool(others)
         table.horizontalHeader().setStretchLastSection(True)
 
     def _say(self) -> None:
@@ -270,6 +270,9 @@ class RecipeEditor:
     def load(self, source: Draft, file: str = "") -> None:
         """Edit another recipe."""
         self.draft, self.file, self._saved = source, file, source.digest if file else ""
+        name = source.record["name"]
+        known = self.installed.index(name) + 1 if name in self.installed and not file else 0
+        self.ui.editor_source.setCurrentIndex(known)
         self.show(0)
 
     def onSource(self, index: int) -> None:
