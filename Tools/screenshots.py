@@ -1,6 +1,7 @@
 """Takes the pictures of Screenshots/: the panel in a real Slicer, a report in a browser, both of the phantom.
 
-1. Slicer --no-splash --python-script Tools/screenshots.py --additional-module-paths MedPrepCommon MedPrepCT
+1. Slicer --no-splash --python-script Tools/screenshots.py --additional-module-paths \
+       MedPrepCommon MedPrepCT MedPrepMRI
 2. python3 run.py demo
    chromium --headless --hide-scrollbars --window-size=1000,1100 --screenshot=Screenshots/report.png \
        medprep-demo/report.html
@@ -79,6 +80,21 @@ def take() -> None:
     save(whole, "panel")
 
 
+def takeEditor() -> None:
+    """In Slicer: the recipe editor of MedPrep Common with a step of luna16 selected."""
+    import slicer
+
+    slicer.util.selectModule("MedPrepCommon")
+    panel = slicer.modules.MedPrepCommonWidget
+    settle(1)
+    panel.editor.onSource(1 + panel.editor.installed.index("luna16"))
+    panel.ui.editor_steps.setCurrentRow(3)
+    whole = slicer.modules.medprepcommon.widgetRepresentation()
+    whole.resize(430, whole.sizeHint.height())
+    settle()
+    save(panel.ui.editor_section, "recipes")
+
+
 def reduce() -> None:
     """Outside Slicer: at most 256 colours, without dithering."""
     from PIL import Image
@@ -92,6 +108,7 @@ def reduce() -> None:
 
 if "slicer" in sys.modules:
     take()
+    takeEditor()
     sys.modules["slicer"].util.exit()
 elif __name__ == "__main__":
     reduce()
