@@ -1,14 +1,18 @@
 """MedPrep Common: operations for any modality; what Slicer looks for by name and nothing else."""
 
+from pathlib import Path
+
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from MedPrepCommonLib import moduletest
 from MedPrepCommonLib.batchprocess import runBatch
 from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.outputpatches import free_folder
 from MedPrepCommonLib.panelbatch import BatchSection
 from MedPrepCommonLib.panelrecipes import RecipesWidget
 from MedPrepCommonLib.parameternode import parameterNodeClass
+from MedPrepCommonLib.patchexport import exporting, exportPatches
 
 OPERATIONS = (
     "resample",
@@ -56,6 +60,7 @@ class MedPrepCommonLogic(MedPrepLogic):
     validate = consoleMethod("validate")
     qualityControl = consoleMethod("qc")
     patches = consoleMethod("patches")
+    exportPatches = exportPatches
     runBatch = staticmethod(runBatch)
 
     def getParameterNode(self):
@@ -78,6 +83,11 @@ class MedPrepCommonWidget(RecipesWidget):
         """Stop what runs (called by Slicer when the module goes away)."""
         self.batch.cleanup()
         super().cleanup()
+
+    def _operationTask(self, spec):
+        task = super()._operationTask(spec)
+        folder = self.ui.patches_folder.currentPath if spec.id == "patches" else ""
+        return exporting(task, lambda: free_folder(Path(folder))) if folder else task
 
 
 class MedPrepCommonTest(ScriptedLoadableModuleTest, moduletest.AnyVolumeScenarios):

@@ -91,8 +91,9 @@ def test_other_patients_and_grids(seed, shape, spacing):
 
 @pytest.mark.parametrize("method", ["threshold", "fuzzyCMeans"])
 def test_other_ways_of_looking(phantom, method):
-    matched, others = compared(find(chest(phantom), method=method), phantom)
-    assert sum(m is not None for m in matched) >= 9 and others <= 6
+    matched, others = compared(find(half(phantom), method=method), phantom)
+    in_the_half = [m for m, nodule in zip(matched, phantom.nodules, strict=True) if nodule.side == 2]
+    assert sum(m is not None for m in in_the_half) >= 4 and others <= 4
 
 
 def test_what_the_table_says(phantom, result):
@@ -135,11 +136,10 @@ def test_segments_points_and_table_agree(phantom, result):
         assert np.linalg.norm(away) < 0.35 * row["diameter_mm"] + 1.5
 
 
-def test_parameters_limit_what_is_found(phantom, result):
-    strict = find(chest(phantom), minimumScore=0.9, minimumDiameter=8.0, maximumNumber=3)
-    found = rows(strict)
-    assert 0 < len(found) <= 3
-    assert all(row["score"] >= 0.9 and row["diameter_mm"] >= 8 for row in found)
+def test_parameters_limit_what_is_found(phantom):
+    found = rows(find(half(phantom), minimumScore=0.8, minimumDiameter=8.0, maximumNumber=2))
+    assert 0 < len(found) <= 2
+    assert all(row["score"] >= 0.8 and row["diameter_mm"] >= 8 for row in found)
     with pytest.raises(ParameterError, match="minimum diameter"):
         create("ct.nodules", minimumDiameter=20, maximumDiameter=10)
 
@@ -173,8 +173,7 @@ def test_the_way_of_storing_does_not_matter(phantom):
     for order, flips in (
         ((0, 1, 2), (False, True, True)),
         ((2, 0, 1), (True, False, False)),
-        ((1, 2, 0), (False, False, True)),
-        ((2, 1, 0), (True, True, True)),
+        ((1, 2, 0), (True, False, True)),
     ):
         stored = turned(image, order, flips)
         found = find(stored)
@@ -217,8 +216,8 @@ def test_a_part_solid_nodule():
     from MedPrepCommonLib.chestphantom import Nodule
 
     drawn = make_chest_phantom(
-        (90, 200, 200),
-        (2.0, 1.5, 1.5),
+        (64, 150, 150),
+        (3.0, 2.0, 2.0),
         nodules=[Nodule(2, (-6.0, 20.0, 88.0), 9.0, "part-solid")],
         metal=False,
     )

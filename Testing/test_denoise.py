@@ -16,7 +16,7 @@ from MedPrepCommonLib import denoise as _registered  # noqa: F401
 from MedPrepCommonLib import engine, weightedmeans
 from MedPrepCommonLib.errors import Cancelled, InputError
 from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.noise import noise_level
+from MedPrepCommonLib.noise import noise_left, noise_level
 from MedPrepCommonLib.operation import create
 from MedPrepCommonLib.smalldetail import detail_kept
 from MedPrepCommonLib.volume import Volume
@@ -62,6 +62,18 @@ def test_structure_is_no_noise(shared_data) -> None:
     assert 9 < own < 18
     more = array + np.random.default_rng(0).normal(0, 40, array.shape)
     assert noise_level(more, scan.spacing_kji) == pytest.approx(np.hypot(own, 40), rel=0.1)
+
+
+def test_what_is_left_is_measured_where_the_image_was_even(shared_data) -> None:
+    scan = read(shared_data / "ct/lidc0314-2mm/ct.nii.gz")
+    volume = scan.with_array(scan.array[60:76].copy(), modality="CT")
+    for method in METHODS:
+        metrics = denoise(volume, method=method).metrics
+        assert metrics["noiseAfter"] < 0.8 * metrics["noiseBefore"]
+    own = metrics["noiseBefore"]
+    same = noise_left(volume.array, volume.array, volume.spacing_kji, own)
+    half = noise_left(volume.array, volume.array / 2, volume.spacing_kji, own)
+    assert (same, half) == (pytest.approx(own), pytest.approx(own / 2))
 
 
 def test_no_noise_and_too_little_image() -> None:

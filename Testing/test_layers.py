@@ -39,6 +39,7 @@ FLOORS = {
     "MedPrepCommon/MedPrepCommonLib/demo*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/output*.py": 4,
     "MedPrepCommon/MedPrepCommonLib/patchfolder.py": 4,
+    "MedPrepCommon/MedPrepCommonLib/patchexport.py": 4,
     "MedPrepCommon/MedPrepCommonLib/report*.py": 4,
     # 3: the scene
     "MedPrepCommon/MedPrepCommonLib/scene*.py": 3,

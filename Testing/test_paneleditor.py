@@ -102,7 +102,9 @@ def test_inputs_names_and_results(qtHost, panel, ct):
     ui = panel.ui
     add(panel, "ct.clip")
     add(panel, "resample")
+    assert ui.editor_inputs.isHidden()
     ui.editor_addLabels.click()
+    assert not ui.editor_inputs.isHidden()
     assert ui.editor_inputs.rowCount == 1 and ui.editor_inputs.item(0, 0).text() == "labels"
     choose(value(panel, "labels from (1)"), "labels")
     assert panel.editor.draft.sources(1, "labels") == ["labels"]
@@ -158,6 +160,7 @@ def test_installed_recipes_are_a_start_and_files_are_saved_and_opened(qtHost, pa
     assert ui.editor_steps.count == 0
     monkeypatch.setattr(editor, "askOpen", lambda: str(tmp_path / "mine.json"))
     ui.editor_open.click()
+    assert ui.editor_source.currentIndex == 0
     assert editor.draft.recipe().digest == saved.digest and editor.file.endswith("mine.json")
     (tmp_path / "mine.json").write_text("{")
     ui.editor_open.click()
@@ -172,6 +175,11 @@ def test_copied_text_runs(qtHost, panel, ct):
     choose(panel.ui.editor_source, "bone")
     panel.ui.editor_copyCommand.click()
     assert clipboard.text() == "medprep run ct-bone --input image=PATH --out results"
+    assert panel.ui.statusLabel.text == "Copied."
+    panel.ui.editor_remove.click()
+    panel.ui.editor_copyCommand.click()
+    assert "Save the recipe" in panel.ui.statusLabel.text and ".json" in clipboard.text()
+    choose(panel.ui.editor_source, "bone")
     panel.ui.editor_copyPython.click()
     found = {"slicer": slicer}
     exec(compile(clipboard.text(), "copied", "exec"), found)

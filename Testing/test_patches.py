@@ -183,6 +183,8 @@ def test_too_little_foreground_is_left_out() -> None:
     ] * 4
     found = patches(volume, mask=mask, size=8, minimumForeground=60, method="random", number=25)
     assert len(found) == 25 and min(p.foreground for p in found.patches) >= 0.6
+    ignored = run(volume, size=8, minimumForeground=60)
+    assert ignored.metrics["patches"] == 8 and "without a mask" in ignored.notes[0]
     none = run(volume, mask=mask, size=16, minimumForeground=60, method="random", number=5)
     assert len(none.patches["patches"]) == 0 and none.checks[0].verdict == "warn"
 
@@ -267,7 +269,7 @@ def test_impossible_requests() -> None:
     with pytest.raises(ParameterError, match="whole"):
         create("patches", size=(2.5, 3, 3))
     with pytest.raises(ParameterError, match="GB"):
-        run(volume, method="random", number=100000, size=512)
+        run(volume, method="random", number=50, size=512)
 
 
 # ---- how they are written

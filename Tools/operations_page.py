@@ -35,6 +35,8 @@ The panel shows its label. Both ends of a range are allowed. Why the methods are
 [method-notes.md](method-notes.md).
 """
 
+_MOST_SEGMENTS = 8
+
 # Id before the dot: heading, and the modules whose Logic has the method.
 GROUPS = {
     "ct": ("CT", ("MedPrepCT",)),
@@ -144,7 +146,9 @@ def _described(name: str, result: Result | None) -> str:
     if name in result.images:
         return f": image ({result.images[name].array.dtype} with the default settings)"
     if name in result.labels:
-        segments = ", ".join(f"{s.value} {s.name}" for s in result.labels[name].segments)
+        named = [f"{s.value} {s.name}" for s in result.labels[name].segments]
+        # How many candidates a scan has says nothing about the operation.
+        segments = ", ".join(named if len(named) <= _MOST_SEGMENTS else [*named[:2], "..."])
         return f": segmentation ({segments})"
     if name in result.tables:
         table = result.tables[name]

@@ -112,7 +112,7 @@ def take() -> None:
     save(whole, "panel")
 
 
-def take_xray() -> None:
+def takeXray() -> None:
     """In Slicer: the phantom's radiograph beside the preview of its contrast."""
     import slicer
 
@@ -133,6 +133,21 @@ def take_xray() -> None:
     save(slicer.util.mainWindow(), "MedPrepXray")
 
 
+def takeEditor() -> None:
+    """In Slicer: the recipe editor of MedPrep Common with a step of luna16 selected."""
+    import slicer
+
+    slicer.util.selectModule("MedPrepCommon")
+    panel = slicer.modules.MedPrepCommonWidget
+    settle(1)
+    panel.editor.onSource(1 + panel.editor.installed.index("luna16"))
+    panel.ui.editor_steps.setCurrentRow(3)
+    whole = slicer.modules.medprepcommon.widgetRepresentation()
+    whole.resize(430, whole.sizeHint.height())
+    settle()
+    save(panel.ui.editor_section, "recipes")
+
+
 def reduce() -> None:
     """Outside Slicer: at most 256 colours, without dithering."""
     from PIL import Image
@@ -147,7 +162,8 @@ def reduce() -> None:
 if "slicer" in sys.modules:
     takeBrain()
     take()
-    take_xray()
+    takeXray()
+    takeEditor()
     sys.modules["slicer"].util.exit()
 elif __name__ == "__main__":
     reduce()

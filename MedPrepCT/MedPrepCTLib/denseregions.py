@@ -15,7 +15,7 @@ from MedPrepCommonLib.job import Job
 
 from .blobs import Seeds
 from .coarsegrid import CoarseGrid
-from .fuzzycmeans import fuzzy_c_means, membership
+from .fuzzycmeans import fuzzy_c_means
 from .juxtapleural import HIGHEST_HU, LOWEST_HU, LungField
 from .morphology import CROSS, erode
 
@@ -24,6 +24,8 @@ _CELL_MM = 1.2
 THRESHOLDS_HU = (-450.0, -700.0)
 _CLASSES = 4
 _STEP = 1.4
+# The ball that erodes, relative to the nodule looked for; and how fine the grid is on which it does.
+_ERODED, _CELLS_PER_RADIUS = 0.55, 4.0
 _MOST_OF_A_SIZE = 400
 # A piece may be this much larger than a ball of the size looked for.
 _LARGEST = 3.0
@@ -31,43 +33,47 @@ _LARGEST = 3.0
 
 def threshold_seeds(field: LungField, diameters_mm: tuple[float, float], job: Job) -> Seeds:
     """Places above fixed thresholds for solid tissue and ground glass."""
-    level, grid = _level(field, job.part(0.0, 0.2))
-    masks = [level > threshold for threshold in THRESHOLDS_HU]
-    return _seeds(masks, grid, diameters_mm, job.part(0.2, 1.0))
+    values = np.arange(LOWEST_HU, HIGHEST_HU + 1)
+    return _seeds(field, [values > threshold for threshold in THRESHOLDS_HU], diameters_mm, job)
 
 
 def fuzzy_seeds(field: LungField, diameters_mm: tuple[float, float], job: Job) -> Seeds:
     """Places whose density belongs to the denser classes of this lung more than to the aerated ones."""
-    level, grid = _level(field, job.part(0.0, 0.2))
-    inside = level[grid.mean(field.inside.view(np.uint8) * np.uint8(2), job.part(0.2, 0.3)) > 0]
-    counts = np.bincount(inside.astype(np.int64) - LOWEST_HU, minlength=HIGHEST_HU - LOWEST_HU + 1)
-    values = np.arange(LOWEST_HU, LOWEST_HU + len(counts))
-    centres, _share = fuzzy_c_means(values, counts, _CLASSES)
-    share = membership(values, centres)
-    masks = []
-    for first in (_CLASSES - 2, 1):
-        dense = (share[first:].sum(axis=0) > 0.5) & (values > centres[0])
-        masks.append(dense[level - LOWEST_HU])
-    return _seeds(masks, grid, diameters_mm, job.part(0.3, 1.0))
-
-
-def _level(field: LungField, job: Job) -> tuple[np.ndarray, CoarseGrid]:
     grid = CoarseGrid(field.hu.shape, field.spacing_kji, _CELL_MM)
-    return grid.mean(field.hu, job), grid
+    level = grid.mean(field.hu, job.part(0.0, 0.1))
+    inside = grid.mean(field.inside.view(np.uint8), job.part(0.1, 0.2)) > 0
+    counts = np.bincount(level[inside].astype(np.int64) - LOWEST_HU, minlength=HIGHEST_HU - LOWEST_HU + 1)
+    values = np.arange(LOWEST_HU, HIGHEST_HU + 1)
+    if np.count_nonzero(counts) < _CLASSES:
+        # Lung of one density: there is nothing to find.
+        return _seeds(field, [], diameters_mm, job)
+    centres, share = fuzzy_c_means(values, counts, _CLASSES)
+    dense = [(share[first:].sum(axis=0) > 0.5) & (values > centres[0]) for first in (_CLASSES - 2, 1)]
+    return _seeds(field, dense, diameters_mm, job.part(0.2, 1.0))
 
 
-def _seeds(masks: Sequence[np.ndarray], grid: CoarseGrid, diameters_mm, job: Job) -> Seeds:
-    """The middle of each piece that is left by an erosion, for balls of every size."""
+def _seeds(field: LungField, dense: Sequence[np.ndarray], diameters_mm, job: Job) -> Seeds:
+    """The middle of each piece that is left by an erosion, for balls of every size.
+
+    Parameters
+    ----------
+    dense : for each kind of tissue, bool per HU from LOWEST_HU on.
+    """
     low, high = (diameter / 2 for diameter in diameters_mm)
     radii = low * _STEP ** np.arange(max(1, int(np.ceil(np.log(high / low) / np.log(_STEP)))) + 1)
     found = [(np.empty((0, 3)), np.empty(0), np.empty(0), np.empty(0))]
-    for m, mask in enumerate(masks):
-        for n, radius in enumerate(radii):
-            job.report((m * len(radii) + n) / (len(masks) * len(radii)))
-            ball = 0.55 * radius
-            left = erode(mask, ball, grid.spacing_kji)
-            if not left.any():
-                break
+    level, cell = None, 0.0
+    for n, radius in enumerate(radii if dense else ()):
+        here = job.part(n / len(radii), (n + 1) / len(radii))
+        wanted = max(_CELL_MM, radius / _CELLS_PER_RADIUS)
+        if level is None or wanted > 1.6 * cell:
+            grid = CoarseGrid(field.hu.shape, field.spacing_kji, wanted)
+            level, cell = grid.mean(field.hu, here.part(0.0, 0.3)), wanted
+        for m, tissue in enumerate(dense):
+            here.report(0.3 + 0.7 * m / len(dense))
+            ball = _ERODED * radius
+            left = erode(tissue[level - LOWEST_HU], ball, grid.spacing_kji)
+            here.check()
             found.append(_pieces(left, grid, radius, ball))
     return Seeds(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 

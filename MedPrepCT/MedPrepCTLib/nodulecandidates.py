@@ -31,8 +31,10 @@ _REACH = 1.7
 SOLID_HU, GLASS_HU = -300.0, -700.0
 _SOLID_SHARE, _CORE_SHARE, _CORE_MM3 = 0.35, 0.05, 12.0
 # Where a halo of ground glass is looked for, mm outside the dense part, and how much of it must be there.
-_HALO_MM, _HALO_SHARE = (1.5, 3.5), 0.6
+_HALO_MM, _HALO_SHARE = (1.5, 3.0), 0.6
 _PLEURAL_SHARE = 0.12
+# Fainter is a cloud of vessels or lung that holds less air; denser at the border of the lung is rib or spine.
+_FAINTEST_HU, _BONE_HU = -770.0, 300.0
 # What is not wider than this many voxels has no shape to judge.
 _VOXELS_ACROSS = 1.5
 
@@ -116,7 +118,7 @@ def _same(shapes: Shapes, one: int, other: int) -> bool:
 
 
 def _describe(field: LungField, hu: np.ndarray, shapes: Shapes, n: int, points: float) -> Candidate | None:
-    """Draw the spot on the voxels and measure it there; None when no voxel is dense enough."""
+    """Draw the spot on the voxels and measure it there; None when its density is no nodule's."""
     spacing = np.array(field.spacing_kji)
     centre, radius = shapes.centre[n], float(shapes.radius[n])
     room = max(_REACH * radius, radius + _HALO_MM[1] + 1.0)
@@ -141,15 +143,18 @@ def _describe(field: LungField, hu: np.ndarray, shapes: Shapes, n: int, points: 
         mask = mask if wide is None else wide | mask
     inner = scan[mask]
     volume = float(inner.size * np.prod(spacing))
+    mean, pleural = float(inner.mean(dtype=np.float64)), bool(shapes.pleural[n] >= _PLEURAL_SHARE)
+    if mean < _FAINTEST_HU or (pleural and mean > _BONE_HU):
+        return None
     kind = _kind(inner, float(np.prod(spacing)), halo is not None)
     return Candidate(
         tuple(float(x) for x in centre / spacing + field.start),
         float(np.cbrt(6 * volume / np.pi)),
         volume,
-        float(inner.mean(dtype=np.float64)),
+        mean,
         float(inner.max()),
         kind,
-        bool(shapes.pleural[n] >= _PLEURAL_SHARE),
+        pleural,
         points,
         tuple(int(x) for x in start),
         mask,
@@ -184,7 +189,7 @@ def _halo(values, mask, inside, lung_hu: float, spacing: np.ndarray) -> float | 
     if (values[mask] > SOLID_HU).mean() < _SOLID_SHARE:
         return None
     outside = ndimage.distance_transform_edt(~mask, sampling=spacing)
-    first = max(_HALO_MM[0], 1.2 * float(spacing.max()))
+    first = max(_HALO_MM[0], 0.7 * float(spacing.max()))
     shell = (outside > first) & (outside <= first + _HALO_MM[1] - _HALO_MM[0]) & inside
     if np.count_nonzero(shell) < 20:
         return None

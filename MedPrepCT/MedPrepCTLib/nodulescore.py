@@ -15,28 +15,28 @@ import numpy as np
 from .noduleshape import Shapes
 
 # A score of one half is where about 95 % of the nodules lie above.
-_CONSTANT = -4.742
+_CONSTANT = -5.287
 _WEIGHTS = {
-    "elongation": 3.769,
-    "middle": 5.314,
-    "spread": -1.284,
-    "leak": 0.388,
-    "stuck": -0.563,
-    "pleural": -2.762,
-    "contrast": 1.200,
-    "size": 2.104,
-    "voxels": 1.089,
-    "roundness": 1.715,
-    "faint": -2.499,
-    "beside": -2.160,
-    "air": -0.834,
-    "contrast x contrast": -0.918,
-    "size x size": -1.860,
-    "pleural x pleural": 0.241,
-    "pleural x contrast": 0.127,
-    "pleural x size": -3.063,
-    "size x contrast": -0.815,
-    "elongation x size": 2.922,
+    "elongation": 4.588,
+    "middle": 5.053,
+    "spread": -1.122,
+    "leak": 0.324,
+    "stuck": -0.865,
+    "pleural": -2.690,
+    "contrast": 1.307,
+    "size": 2.302,
+    "voxels": 1.051,
+    "roundness": 1.551,
+    "faint": -2.446,
+    "beside": -2.412,
+    "air": -0.713,
+    "contrast x contrast": -0.891,
+    "size x size": -1.808,
+    "pleural x pleural": 0.129,
+    "pleural x contrast": 0.325,
+    "pleural x size": -2.818,
+    "size x contrast": -0.940,
+    "elongation x size": 2.844,
 }
 
 

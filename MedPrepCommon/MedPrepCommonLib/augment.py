@@ -203,9 +203,11 @@ class Augment:
         # The first of equals: across axial slices.
         through = flat[0] if flat else int(np.argmax(np.round(spacing, 6))) if self.inPlaneOnly else None
         lowest = voxel_statistics.extremes(image.array)[0]
-        step = max(1, math.ceil((view.size / _SAMPLE) ** (1 / 3)))
-        some = view[::step, ::step, ::step].astype(np.float64, order="C").ravel()
-        low, high = (float(v) for v in np.quantile(some, _RANGE))
+        low = high = lowest
+        if self.gamma or self.noise:  # only these need the range of contrast
+            step = max(1, math.ceil((view.size / _SAMPLE) ** (1 / 3)))
+            some = view[::step, ::step, ::step].astype(np.float64, order="C").ravel()
+            low, high = (float(v) for v in np.quantile(some, _RANGE))
         rician = self.noiseKind == "rician" or (
             self.noiseKind == "auto" and image.modality == "MR" and lowest >= 0
         )

@@ -13,6 +13,7 @@ from .errors import InputError, ParameterError
 from .i18n import _
 from .job import Job
 from .operation import Help, Preset, Span, Unit, Words, operation
+from .parameters import Axes
 from .result import Check, Result
 from .volume import LabelVolume, Volume
 
@@ -69,6 +70,7 @@ class CropPad:
     point: Annotated[
         tuple[float, float, float],
         Span(-10000, 10000, 1, 2),
+        Axes("RAS"),
         Unit("mm"),
         Help(_("centre point: right, anterior and superior in the patient")),
     ] = (0.0, 0.0, 0.0)

@@ -13,7 +13,7 @@ from .errors import Cancelled
 from .i18n import _
 from .integers import put_rounded
 from .job import Job
-from .noise import noise_level
+from .noise import noise_left, noise_level
 from .operation import Help, Preset, Span, Words, operation
 from .result import Check, Result
 from .smalldetail import Detail, detail_kept
@@ -153,7 +153,7 @@ class Denoise:
         return sitk.GetArrayFromImage(found).reshape(image.shape)
 
     def _result(self, image: Volume, filtered: np.ndarray, noise: float, detail: Detail) -> Result:
-        left = noise_level(filtered, image.spacing_kji) if noise else 0.0
+        left = noise_left(image.array, filtered, image.spacing_kji, noise) if noise else 0.0
         array = np.empty(image.shape, image.array.dtype.newbyteorder("="))
         for k, values in enumerate(filtered):
             if noise:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,10 @@ def run_text(recipe: Recipe, quality: Mapping[str, Any], written: Written) -> st
     """The summary after a run: verdicts, then where everything lies."""
     lines = [*checks_text(recipe.name, quality), ""]
     lines += [_("Results in {folder}").format(folder=written.folder)]
-    results = [f for f in written.files if not f.startswith("pictures/")]
+    results = [f for f in written.files if "/" not in f]
+    folders = Counter(f.partition("/")[0] for f in written.files if "/" in f)
+    del folders["pictures"]
+    results += [_("{folder}/ ({n} files)").format(folder=f, n=n) for f, n in sorted(folders.items())]
     lines += _wrapped(", ".join(results), "  ", "  ")
     lines += [_("Report: {path}").format(path=written.report)]
     return "\n".join(lines)

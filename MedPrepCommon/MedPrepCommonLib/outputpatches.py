@@ -7,7 +7,9 @@ from and what was done. NPZ archives hold ``image``, each label map under its na
 from __future__ import annotations
 
 import io
+import itertools
 import re
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,40 @@ def write(patches: PatchSet, folder: Path, job: Job | None = None) -> None:
     (folder / MANIFEST).write_bytes(table.to_csv().encode("utf-8"))
     (folder / RECORD).write_bytes(provenance.text(_record(patches, keys)).encode("utf-8"))
     job.report(1.0)
+
+
+def export(patches: PatchSet, folder: Path, job: Job | None = None) -> None:
+    """Write patches into a folder of their own, which appears complete or not at all.
+
+    Raises
+    ------
+    FileError
+        as :func:`write`, and when `folder` exists already or cannot be made.
+    """
+    if folder.exists():
+        raise FileError(
+            _("{folder} exists already.").format(folder=folder),
+            _("Expected a name that is still free."),
+            _("Choose another folder."),
+        )
+    try:
+        with tempfile.TemporaryDirectory(prefix=".medprep-", dir=folder.parent) as draft:
+            write(patches, Path(draft) / "patches", job)
+            (Path(draft) / "patches").rename(folder)
+    except OSError as error:
+        raise FileError(
+            _("Patches cannot be written to {folder} ({reason}).").format(
+                folder=folder, reason=error.strerror or error
+            ),
+            _("Expected space and the right to write in a folder that exists."),
+            _("Choose another folder."),
+        ) from error
+
+
+def free_folder(parent: Path) -> Path:
+    """``patches`` in `parent`, or the first of ``patches-2``, ... that is not there yet."""
+    names = (f"patches-{n}" if n > 1 else "patches" for n in itertools.count(1))
+    return next(path for name in names if not (path := parent / name).exists())
 
 
 def array_names(patches: PatchSet) -> dict[str, str]:

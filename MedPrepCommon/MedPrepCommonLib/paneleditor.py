@@ -40,6 +40,7 @@ class RecipeEditor:
         self.draft = Draft.blank()
         #: Where the recipe was opened or saved, or "".
         self.file = ""
+        self._saved = ""
         self._nodes: dict[str, Any] = {}
         self._showing = False
         self._fillChoices()
@@ -211,6 +212,7 @@ class RecipeEditor:
         table = self.ui.editor_inputs
         others = list(self.draft.record["inputs"].items())[1:]
         wanted = {name: body.get("kind", "image") for name, body in others}
+        table.visible = bool(others)
         if wanted == {name: kind for name, (kind, _selector) in self._nodes.items()}:
             return
         import qt
@@ -232,7 +234,6 @@ class RecipeEditor:
             table.setItem(row, 0, item)
             table.setCellWidget(row, 1, selector)
             self._nodes[name] = (body.get("kind", "image"), selector)
-        table.visible = bool(others)
         table.horizontalHeader().setStretchLastSection(True)
 
     def _say(self) -> None:
@@ -268,7 +269,10 @@ class RecipeEditor:
 
     def load(self, source: Draft, file: str = "") -> None:
         """Edit another recipe."""
-        self.draft, self.file = source, file
+        self.draft, self.file, self._saved = source, file, source.digest if file else ""
+        name = source.record["name"]
+        known = self.installed.index(name) + 1 if name in self.installed and not file else 0
+        self.ui.editor_source.setCurrentIndex(known)
         self.show(0)
 
     def onSource(self, index: int) -> None:
@@ -288,7 +292,7 @@ class RecipeEditor:
         if path:
             path = path if path.endswith(".json") else f"{path}.json"
             if self._try(lambda: self.draft.save(path)):
-                self.file = path
+                self.file, self._saved = path, self.draft.digest
 
     def onAdd(self) -> None:
         """Add the chosen operation behind the selected step."""
@@ -364,7 +368,15 @@ class RecipeEditor:
     def _copy(self, text: Callable[[Any], str]) -> None:
         import qt
 
-        self._try(lambda: qt.QApplication.clipboard().setText(text(self.ui.inputVolume.currentNode())))
+        def copy() -> None:
+            copied = text(self.ui.inputVolume.currentNode())
+            qt.QApplication.clipboard().setText(copied)
+            # The text names a file, and that does not hold what is shown.
+            unsaved = ".json" in copied and self._saved != self.draft.digest
+            hint = _("Copied. Save the recipe, or the text will not do the same.")
+            self.ui.statusLabel.text = hint if unsaved else _("Copied.")
+
+        self._try(copy)
 
     @staticmethod
     def askOpen() -> str:

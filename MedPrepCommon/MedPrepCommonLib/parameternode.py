@@ -16,14 +16,12 @@ from .operation import InputSlot, Operation, create, find
 from .parameters import Parameter
 from .recipe import Recipe, load
 
-_AXES = "IJK"
-
 
 def members(parameter: Parameter) -> tuple[str, ...]:
     """Names of the pack members that hold a parameter: itself, or one per axis of a vector."""
     if parameter.kind != "vector":
         return (parameter.name,)
-    return tuple(parameter.name + axis for axis in _AXES[: parameter.length])
+    return tuple(parameter.name + axis for axis in parameter.axes[: parameter.length])
 
 
 def inputMember(spec: Operation, slot: InputSlot) -> str:

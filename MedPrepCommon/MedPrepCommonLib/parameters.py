@@ -35,6 +35,13 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Axes:
+    """A letter for each number of a vector, behind its label: those of patient space are RAS, not IJK."""
+
+    letters: str
+
+
+@dataclass(frozen=True)
 class Help:
     """The tooltip: what the value does and when to change it."""
 
@@ -66,6 +73,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
     length: int = 1
+    axes: str = "IJK"
 
     @property
     def label(self) -> str:
@@ -172,7 +180,8 @@ def _parameter(field: dataclasses.Field, hint: Any) -> Parameter:
             raise TypeError(f"{field.name}: words for what is no choice: {sorted(set(words) - set(choices))}")
         return Parameter(kind="choice", choices=choices, words=words, **common)
     if typing.get_origin(bare) is tuple:
-        return Parameter(kind="vector", length=len(typing.get_args(bare)), span=span, **common)
+        axes = found.get(Axes, Axes("IJK")).letters
+        return Parameter(kind="vector", length=len(typing.get_args(bare)), span=span, axes=axes, **common)
     if bare in (float, int) and span is None:
         raise TypeError(f"{field.name}: a number needs a Span")
     kinds: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}

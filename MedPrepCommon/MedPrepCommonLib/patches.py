@@ -24,7 +24,7 @@ from .volume import LabelVolume, Volume
 # Random places that are tried for each one that is asked for.
 _TRIES = 50
 # More markups than this are of no use in a view, and make it slow.
-_MOST_POINTS = 1000
+_MOST_POINTS = 500
 
 
 @operation(
@@ -156,6 +156,8 @@ class Patches:
         job.report(0.0, _("Finding places"))
         foreground = self._foreground(image, mask, candidates)
         places, notes = self._places(image, size, mask, candidates, foreground, job.part(0.0, 0.2))
+        if self.minimumForeground and foreground is None and self.method in ("grid", "random"):
+            notes.append(_("No patch is left out for too little foreground without a mask."))
         found = len(places)
         places = self._within(places, image)
         per_voxel = image.components * image.array.itemsize + sum(label.array.itemsize for label in labels)

@@ -11,6 +11,7 @@ from .i18n import _
 from .job import Job
 from .result import Check
 from .volume import SHEAR_TOLERANCE, LabelVolume, Volume
+from .voxel_statistics import statistics
 
 # What is normalized to mean 0 and deviation 1 is off by this much after cropping or resampling, or worse.
 _NEAR, _FAR = 0.1, 0.5
@@ -203,17 +204,16 @@ def edges(image: Volume, original: Volume, limit: float, job: Job) -> Check:
 
 def moments(image: np.ndarray, labels: tuple[LabelVolume, ...]) -> dict[str, tuple[float, float]]:
     """Mean and deviation by region: the whole image, what differs from its first corner, each label map."""
-    values = image.astype(np.float64).reshape(-1)
-    found = {_("whole image"): (float(values.mean()), float(values.std()))}
-    background = values[0]
-    foreground = values[values != background]
-    if 0.01 * values.size < foreground.size < values.size:
-        found[_("foreground")] = (float(foreground.mean()), float(foreground.std()))
+
+    def measured(mask: np.ndarray | None) -> tuple[float, float]:
+        values = statistics(image, mask)
+        return values.mean, values.standardDeviation
+
+    found = {_("whole image"): measured(None)}
+    foreground = image != image.flat[0]
+    if 0.01 * image.size < np.count_nonzero(foreground) < image.size:
+        found[_("foreground")] = measured(foreground)
     for label in labels:
         if label.array.shape == image.shape and label.array.any():
-            inside = values[label.array.reshape(-1) != 0]
-            found[_("inside {name}").format(name=label.name or _("labels"))] = (
-                float(inside.mean()),
-                float(inside.std()),
-            )
+            found[_("inside {name}").format(name=label.name or _("labels"))] = measured(label.array)
     return found

@@ -12,7 +12,7 @@ from .parallel import real_array
 
 # Bins for values that are not whole numbers of up to 16 bits.
 _BINS = 1 << 16
-_SLAB = 1 << 22
+_SLAB = 1 << 20
 
 
 def counts(array: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

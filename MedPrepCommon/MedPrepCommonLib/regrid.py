@@ -29,7 +29,7 @@ def onto(image: Volume, target: Volume, job: Job | None = None) -> tuple[np.ndar
     axes = np.abs(matrix).argmax(axis=0)
     strays = np.abs(matrix)
     strays[axes, range(3)] = 0
-    array = image.array.astype(np.float32)
+    array = image.array
     if sorted(axes) == [0, 1, 2] and (strays * (np.array(target.shape) - 1)).sum(axis=1).max() <= _STRAY:
         steps = matrix[axes, range(3)]
         starts, sizes = offset[axes], np.array(array.shape)[axes]
@@ -39,10 +39,17 @@ def onto(image: Volume, target: Volume, job: Job | None = None) -> tuple[np.ndar
             for mm, step, size in zip(widths, steps, sizes, strict=True)
         ]
         values = resample_grid(
-            array.transpose(axes), starts, steps, target.shape, order=1, sigma=sigma, job=job
+            array.transpose(axes),
+            starts,
+            steps,
+            target.shape,
+            order=1,
+            sigma=sigma,
+            out_dtype=np.float32,
+            job=job,
         )
         return values, _inside(starts, steps, sizes, target.shape)
-    return _with_itk(image.with_array(array), target)
+    return _with_itk(image.with_array(array.astype(np.float32)), target)
 
 
 def _inside(starts: np.ndarray, steps: np.ndarray, sizes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

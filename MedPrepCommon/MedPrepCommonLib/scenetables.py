@@ -87,9 +87,11 @@ def nodesFromFigure(figure: Figure, name: str) -> list[Any]:
 def nodeFromPoints(points: Points, name: str) -> Any:
     """A new vtkMRMLMarkupsFiducialNode with named points (RAS millimetres)."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", uniqueName(name))
+    with slicer.util.NodeModify(node):
+        for position, label in zip(points.positions, points.labels, strict=True):
+            node.AddControlPointWorld(vtk.vtkVector3d(*(float(v) for v in position)), label)
+    # Shown last: each further point would be drawn in every view.
     node.CreateDefaultDisplayNodes()
-    for position, label in zip(points.positions, points.labels, strict=True):
-        node.AddControlPointWorld(vtk.vtkVector3d(*(float(v) for v in position)), label)
     return node
 
 

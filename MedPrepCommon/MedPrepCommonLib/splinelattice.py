@@ -1,4 +1,4 @@
-"""Uniform cubic B-spline lattices on voxel grids: one small matrix of weights per axis, rows in portions."""
+"""Uniform cubic B-spline lattices on voxel grids: one small matrix of weights per axis, rows at a time."""
 
 from __future__ import annotations
 

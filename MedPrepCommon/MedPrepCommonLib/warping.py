@@ -34,7 +34,9 @@ class _Memory:
         total = np.full(places[0].shape, self.start, np.int64)
         for place, step in zip(places, self.steps, strict=True):
             if step:
-                total += np.multiply(place, step, dtype=np.int64)
+                distance = place.astype(np.int64)
+                distance *= step
+                total += distance
         return total
 
 
@@ -114,8 +116,12 @@ def _beyond(place: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray | None
 def _linear(source: _Memory, place: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Values between the voxels; places within the outermost centres."""
     axes = [axis for axis in range(3) if source.shape[axis] > 1]
-    whole = [np.minimum(p.astype(np.int32), max(n - 2, 0)) for p, n in zip(place, source.shape, strict=True)]
-    share = {axis: (place[axis] - whole[axis]).astype(dtype, copy=False) for axis in axes}
+    whole, share = [], []
+    for p, n in zip(place, source.shape, strict=True):
+        cell = np.floor(p)
+        np.minimum(cell, max(n - 2, 0), out=cell)
+        whole.append(cell)
+        share.append((p - cell).astype(dtype, copy=False))
     # The corner of each cell that comes first in memory; the other seven lie at fixed distances behind it.
     corner = source.index(whole) + sum(min(source.steps[axis], 0) for axis in axes)
 

@@ -1,0 +1,89 @@
+"""Cropping, patches and the way back in the panel of MedPrep Common, in real Qt, and the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ctimages import body, labels_on
+
+from MedPrepCommonLib.errors import FileError
+
+
+@pytest.fixture
+def nodes(qtHost):
+    """A CT and a segmentation of what is dark in it."""
+    from MedPrepCommonLib.scenesegments import segmentationFromLabels
+    from MedPrepCommonLib.scenevolumes import nodeFromVolume
+
+    volume = body((12, 40, 44))
+    ct = nodeFromVolume(volume, "ct")
+    dark = labels_on(volume, (volume.array < -700).astype(np.uint8), "dark")
+    return ct, segmentationFromLabels(dark, ct, "dark")
+
+
+@pytest.fixture
+def panel(qtHost, nodes, module_dirs):
+    file = next(path for d in module_dirs if (path := d / "MedPrepCommon.py").is_file())
+    widget = qtHost.panel(file).widget
+    widget._parameterNode.inputVolume = nodes[0]
+    return widget
+
+
+def press(host, widget, name: str) -> None:
+    getattr(widget.ui, f"{name}_apply").click()
+    host.wait(lambda: widget.running is None)
+
+
+def newest(name: str, kind: str = "Segmentation"):
+    import slicer
+
+    return [n for n in slicer.util.getNodesByClass(f"vtkMRML{kind}Node") if name in n.GetName()][-1]
+
+
+def test_crop_and_restore(qtHost, panel, nodes) -> None:
+    from MedPrepCommonLib.scenesegments import labelsFromNode
+
+    ct, dark = nodes
+    press(qtHost, panel, "restore")
+    assert "nothing to restore" in qtHost.messages.pop()[1]
+    panel._parameterNode.cropForegroundLabels = dark
+    press(qtHost, panel, "cropForeground")
+    cropped = newest("ct Crop to foreground dark")
+    panel._parameterNode.restoreLabels = cropped
+    press(qtHost, panel, "restore")
+    assert qtHost.messages == []
+    back = newest("ct Restore to the original grid")
+    restored, wanted = labelsFromNode(back, ct).array, labelsFromNode(dark, ct).array
+    inside = labelsFromNode(cropped, ct).array
+    assert np.array_equal(restored, inside) and not (inside & ~wanted).any()
+    assert inside.sum() > 0
+
+
+def test_patches_are_written_beside_what_is_there(qtHost, panel, nodes, tmp_path: Path) -> None:
+    from MedPrepCommon import MedPrepCommonLogic
+
+    ct, dark = nodes
+    pack = panel._parameterNode.patches
+    pack.method, pack.number, pack.sizeI, pack.sizeJ, pack.sizeK = "foreground", 5, 8, 8, 4
+    panel._parameterNode.patchesMask = panel._parameterNode.patchesLabels = dark
+    press(qtHost, panel, "patches")
+    assert newest("ct Patches patches", "Table").GetNumberOfRows() == 5
+    assert list(tmp_path.iterdir()) == [], "no folder is chosen yet"
+    panel.ui.patches_folder.currentPath = str(tmp_path)
+    for name in ("patches", "patches-2"):
+        press(qtHost, panel, "patches")
+        assert str(tmp_path / name) in panel.ui.resultsText.text
+    assert qtHost.messages == []
+    arguments = {"method": "foreground", "number": 5, "size": (8, 8, 4), "labels": [dark], "mask": dark}
+    MedPrepCommonLogic().exportPatches(ct, tmp_path / "console", **arguments)
+    folders = [tmp_path / name for name in ("patches", "patches-2", "console")]
+    files = [{p.name: p.read_bytes() for p in folder.iterdir()} for folder in folders]
+    assert files[0] == files[1] == files[2] and "manifest.csv" in files[0] and len(files[0]) == 7
+    assert len(list(tmp_path.iterdir())) == 3
+    before = qtHost.nodes()
+    for wrong in (tmp_path / "console", tmp_path / "no" / "such"):
+        with pytest.raises(FileError):
+            MedPrepCommonLogic().exportPatches(ct, wrong, **arguments)
+    assert qtHost.nodes() == before
