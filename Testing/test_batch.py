@@ -136,6 +136,20 @@ def test_all_done_is_exit_code_0(tmp_path: Path) -> None:
     assert medprep(*order(tmp_path), "--out", tmp_path / "out", "-w", 0)[0] == 0
 
 
+def test_scenes_and_reports_are_written_when_asked_for(tmp_path: Path) -> None:
+    cases, plan = plain(tmp_path / "data", 2), recipes.load(batchfiles.quick(tmp_path))
+    for workers in (0, 1):
+        how = batch.Plan(workers=workers, scene=True, page=True)
+        assert batch.run(plan, cases, tmp_path / str(workers), how).complete
+    written = tree(tmp_path / "0")
+    assert {"cases/case-001/scene.mrb", "cases/case-001/report.html"} <= set(written)
+    assert written == tree(tmp_path / "1")
+    again = batch.run(plan, cases, tmp_path / "0", batch.Plan(0, resume=True, scene=True, page=True))
+    assert again.kept == 2
+    plainer = batch.run(plan, cases, tmp_path / "0", batch.Plan(0, resume=True))
+    assert plainer.kept == 0 and "cases/case-001/scene.mrb" not in tree(tmp_path / "0")
+
+
 # What changed is done again
 
 
@@ -413,6 +427,7 @@ def test_memory_is_told_from_the_header(tmp_path: Path) -> None:
     fine = recipes.load("ct-lung").with_settings({"resample.spacing": 0.5})
     assert batchmemory.estimate([tmp_path / "a.nii.gz"], fine) > wanted + 20 * voxels * batchmemory.PER_VOXEL
     assert batchmemory.estimate([tmp_path / "missing.nii.gz"], plan) == batchmemory.BASE
+    assert batchmemory.estimate([tmp_path / "a.nii.gz"], plan, scene=True) > wanted + batchmemory.SCENE_BASE
 
 
 def test_no_more_cases_at_once_than_the_memory_holds(tmp_path: Path) -> None:
