@@ -262,8 +262,8 @@ def test_a_full_disk_is_a_clear_stop_and_goes_on_later(tmp_path: Path, env: dict
 def test_control_c_leaves_a_state_that_resumes(
     desk: Path, env: dict[str, str], undisturbed: dict[str, bytes], tmp_path: Path, workers: int
 ) -> None:
-    command = [*order(desk, "slow.json"), "--out", tmp_path / "out", "-w", workers]
-    process = start(*command, env=env)
+    command = [*order(desk, "slow.json"), "--out", tmp_path / "out", "-w"]
+    process = start(*command, workers, env=env)
     wait_for(tmp_path / "out", "done", 3, process)
     process.send_signal(signal.SIGINT)
     code, _out, err = finish(process)
@@ -272,7 +272,7 @@ def test_control_c_leaves_a_state_that_resumes(
     assert 3 <= len(partial) < 19 and not list((tmp_path / "out" / "cases").glob(".*"))
     rows = list(csv.DictReader((tmp_path / "out" / "batch.csv").read_text().splitlines()))
     assert len(rows) == 24 and {"done", "pending"} <= {row["status"] for row in rows}
-    assert finish(start(*command, "--resume", env=env))[0] == 3
+    assert finish(start(*command, 0, "--resume", env=env))[0] == 3
     assert tree(tmp_path / "out") == undisturbed
 
 
@@ -328,7 +328,7 @@ def survive_kills(desk, env, undisturbed, out: Path, workers: int, times: int, s
             continue
         hits += 1
         assert_whole(out)
-    code, _out, err = medprep(*order(desk, "slow.json"), "--out", out, "-w", workers, "--resume", env=env)
+    code, _out, err = medprep(*order(desk, "slow.json"), "--out", out, "-w", 0, "--resume", env=env)
     assert code == 3, err
     assert tree(out) == undisturbed
 
