@@ -136,6 +136,20 @@ def test_all_done_is_exit_code_0(tmp_path: Path) -> None:
     assert medprep(*order(tmp_path), "--out", tmp_path / "out", "-w", 0)[0] == 0
 
 
+def test_scenes_and_reports_are_written_when_asked_for(tmp_path: Path) -> None:
+    cases, plan = plain(tmp_path / "data", 2), recipes.load(batchfiles.quick(tmp_path))
+    for workers in (0, 1):
+        how = batch.Plan(workers=workers, scene=True, page=True)
+        assert batch.run(plan, cases, tmp_path / str(workers), how).complete
+    written = tree(tmp_path / "0")
+    assert {"cases/case-001/scene.mrb", "cases/case-001/report.html"} <= set(written)
+    assert written == tree(tmp_path / "1")
+    again = batch.run(plan, cases, tmp_path / "0", batch.Plan(0, resume=True, scene=True, page=True))
+    assert again.kept == 2
+    plainer = batch.run(plan, cases, tmp_path / "0", batch.Plan(0, resume=True))
+    assert plainer.kept == 0 and "cases/case-001/scene.mrb" not in tree(tmp_path / "0")
+
+
 # What changed is done again
 
 
@@ -248,8 +262,8 @@ def test_a_full_disk_is_a_clear_stop_and_goes_on_later(tmp_path: Path, env: dict
 def test_control_c_leaves_a_state_that_resumes(
     desk: Path, env: dict[str, str], undisturbed: dict[str, bytes], tmp_path: Path, workers: int
 ) -> None:
-    command = [*order(desk, "slow.json"), "--out", tmp_path / "out", "-w", workers]
-    process = start(*command, env=env)
+    command = [*order(desk, "slow.json"), "--out", tmp_path / "out", "-w"]
+    process = start(*command, workers, env=env)
     wait_for(tmp_path / "out", "done", 3, process)
     process.send_signal(signal.SIGINT)
     code, _out, err = finish(process)
@@ -258,7 +272,7 @@ def test_control_c_leaves_a_state_that_resumes(
     assert 3 <= len(partial) < 19 and not list((tmp_path / "out" / "cases").glob(".*"))
     rows = list(csv.DictReader((tmp_path / "out" / "batch.csv").read_text().splitlines()))
     assert len(rows) == 24 and {"done", "pending"} <= {row["status"] for row in rows}
-    assert finish(start(*command, "--resume", env=env))[0] == 3
+    assert finish(start(*command, 0, "--resume", env=env))[0] == 3
     assert tree(tmp_path / "out") == undisturbed
 
 
@@ -314,7 +328,7 @@ def survive_kills(desk, env, undisturbed, out: Path, workers: int, times: int, s
             continue
         hits += 1
         assert_whole(out)
-    code, _out, err = medprep(*order(desk, "slow.json"), "--out", out, "-w", workers, "--resume", env=env)
+    code, _out, err = medprep(*order(desk, "slow.json"), "--out", out, "-w", 0, "--resume", env=env)
     assert code == 3, err
     assert tree(out) == undisturbed
 
@@ -343,14 +357,18 @@ def test_a_batch_that_was_killed_20_times_resumes_to_the_same_bytes(
     survive_kills(desk, env, undisturbed, tmp_path / "out", workers, 20, seed=20 + workers)
 
 
-def kill_workers(desk: Path, env: dict[str, str], out: Path, times: int, dice: random.Random, process) -> int:
-    """Kill processes that work on a case, at some moments; how many were hit."""
-    hits = 0
+def kill_workers(out: Path, times: int, dice: random.Random, process) -> int:
+    """Kill a worker process at some moment after a case was begun, several times; how many were hit."""
+    hits, seen = 0, len(events(out, "started"))
     parent = psutil.Process(process.pid)
     while hits < times and process.poll() is None:
-        time.sleep(dice.uniform(0.2, 0.6))
+        if len(events(out, "started")) == seen:
+            time.sleep(0.01)
+            continue
+        seen = len(events(out, "started"))
+        time.sleep(dice.uniform(0.0, 0.3))
         workers = [p for p in parent.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
-        if len(events(out, "started")) and workers:
+        if workers:
             dice.choice(workers).kill()
             hits += 1
     return hits
@@ -362,10 +380,9 @@ def test_a_killed_worker_loses_nothing(
 ) -> None:
     process = start(*order(desk, "slow.json"), "--out", tmp_path / "out", "-w", 2, env=env)
     wait_for(tmp_path / "out", "started", 4, process)
-    assert kill_workers(desk, env, tmp_path / "out", 1, random.Random(1), process) == 1
+    assert kill_workers(tmp_path / "out", 2, random.Random(1), process) == 2
     code, _out, err = finish(process)
     assert code == 3, err
-    assert len(events(tmp_path / "out", "lost")) == 1
     assert tree(tmp_path / "out") == undisturbed
 
 
@@ -379,8 +396,7 @@ def test_workers_killed_20_times_lose_nothing(tmp_path: Path) -> None:
     dice, hits, out = random.Random(7), 0, tmp_path / "out"
     while hits < 20:
         process = start(*order(tmp_path, "slow.json"), "--out", out, "-w", 2, "--resume", env=env)
-        wait_for(out, "started", len(events(out, "started")) + 1, process)
-        hits += kill_workers(tmp_path, env, out, 20 - hits, dice, process)
+        hits += kill_workers(out, 20 - hits, dice, process)
         assert finish(process, 600)[0] == 3
         if hits < 20:
             shutil.rmtree(out)
@@ -413,6 +429,7 @@ def test_memory_is_told_from_the_header(tmp_path: Path) -> None:
     fine = recipes.load("ct-lung").with_settings({"resample.spacing": 0.5})
     assert batchmemory.estimate([tmp_path / "a.nii.gz"], fine) > wanted + 20 * voxels * batchmemory.PER_VOXEL
     assert batchmemory.estimate([tmp_path / "missing.nii.gz"], plan) == batchmemory.BASE
+    assert batchmemory.estimate([tmp_path / "a.nii.gz"], plan, scene=True) > wanted + batchmemory.SCENE_BASE
 
 
 def test_no_more_cases_at_once_than_the_memory_holds(tmp_path: Path) -> None:

@@ -195,7 +195,8 @@ class _Batch:
                 continue
             name = waiting[0]
             if name not in self.estimates:
-                self.estimates[name] = batchmemory.estimate(self.cases[name].inputs.values(), recipe)
+                paths = self.cases[name].inputs.values()
+                self.estimates[name] = batchmemory.estimate(paths, recipe, self.plan.scene)
             estimate = int(self.estimates[name] * self.heavier)
             if self.plan.memory and estimate > self.plan.memory:
                 outcomes[waiting.popleft()] = self._failed(name, _too_large(estimate, self.plan.memory))

@@ -20,14 +20,19 @@ BASE = 256 << 20
 # Bytes per voxel of the finest grid that a recipe works on, and per input voxel besides; measured on the
 # recipes that come with MedPrep. Documented in Docs/batch.md.
 PER_VOXEL, PER_INPUT = 14, 8
+# Besides, for a case with a scene: slicer-core and VTK, and their copy of every image.
+SCENE_BASE, SCENE_PER_VOXEL = 256 << 20, 12
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
-def estimate(paths: Iterable[str | os.PathLike[str]], recipe: Recipe) -> int:
+def estimate(paths: Iterable[str | os.PathLike[str]], recipe: Recipe, scene: bool = False) -> int:
     """Bytes that a worker needs for a case with these images; :data:`BASE` where no header can be read."""
+    base, per_voxel = BASE, PER_VOXEL
+    if scene:
+        base, per_voxel = base + SCENE_BASE, per_voxel + SCENE_PER_VOXEL
     grids = [grid for path in paths if (grid := _grid(Path(path))) is not None]
     if not grids:
-        return BASE
+        return base
     targets = [spacing for s in recipe.steps if isinstance(spacing := getattr(s.op, "spacing", None), tuple)]
     inputs = sum(math.prod(size) for size, _spacing in grids)
     finest = max(
@@ -35,7 +40,7 @@ def estimate(paths: Iterable[str | os.PathLike[str]], recipe: Recipe) -> int:
         for size, spacing in grids
         for target in [spacing, *(t for t in targets if len(t) == len(spacing))]
     )
-    return BASE + PER_VOXEL * finest + PER_INPUT * inputs
+    return base + per_voxel * finest + PER_INPUT * inputs
 
 
 def _grid(path: Path) -> tuple[Sequence[int], Sequence[float]] | None:

@@ -190,7 +190,7 @@ def _start() -> subprocess.Popen:
     except OSError as error:
         raise MedPrepError(
             _("Python could not be started for the batch ({reason}).").format(reason=error.strerror),
-            _("Expected {program} to run.").format(program=Path(python).name),
+            _("Expected {program} to run.").format(program=Path(python or "PythonSlicer").name),
         ) from error
 
 
