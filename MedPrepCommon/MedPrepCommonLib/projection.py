@@ -28,7 +28,7 @@ class Radiograph:
 
     Parameters
     ----------
-    image : (1, rows, columns) uint16 of 12 bits, rows from head to feet, columns to the patient's left, square
+    lungs : which pixels show the right (1) and the left lung (2), same grid; None without labels.
         pixels, in the place of a detector behind the patient.
     lungs : which pixels show the right (1) and the left lung (2), same grid; None without a label map.
     """
