@@ -201,6 +201,17 @@ def test_command_line_agrees(pair, tmp_path):
     assert json.loads((first / "qc.json").read_text())["metrics"]["lungFields.symmetry"] > 0.5
 
 
+def test_the_print_resolution_of_a_picture_is_no_pixel_size(slicerHost):
+    from MedPrepCommonLib.scenevolumes import nodeFromVolume, volumeFromNode
+
+    node = nodeFromVolume(volume_of(chest(), info={}))
+    node.SetSpacing(0.26, 0.26, 1)
+    assert check(volumeFromNode(node))[0]["Pixel size"].verdict == "pass"
+    node.AddDefaultStorageNode()
+    node.GetStorageNode().SetFileName("chest.PNG")
+    assert check(volumeFromNode(node))[0]["Pixel size"].verdict == "warn"
+
+
 # ---- reading
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 15, 16])
 def test_dicom_at_every_depth(tmp_path, bits):

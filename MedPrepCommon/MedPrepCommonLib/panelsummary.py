@@ -57,14 +57,13 @@ class InputSummary:
         def check(job: Any) -> Result:
             return engine.run(create(self.checkId), {"image": volume}, job)
 
+        unit = " HU" if self.checkId == "ct.check" else ""
         if self.running is not None:
             self.running.cancel()
         self.running = BackgroundTask(
             Task(line, check, lambda result: result),
             progress=lambda _fraction, _message: None,
-            done=lambda result: self.show(
-                _sentence(line, result, " HU" if self.checkId == "ct.check" else "")
-            ),
+            done=lambda result: self.show(_sentence(line, result, unit)),
             failed=lambda error: self.show(f"{line}. {error}"),
             stopped=lambda: None,
         )

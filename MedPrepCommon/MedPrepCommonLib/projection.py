@@ -28,8 +28,8 @@ class Radiograph:
 
     Parameters
     ----------
-    image : (1, rows, columns) uint16 of 12 bits, rows head to feet, columns to the patient's left; square
-        pixels, in the place of a detector behind the patient.
+    image : (1, rows, columns) uint16 of 12 bits, rows from head to feet, columns to the patient's left,
+        square pixels; its plane lies in the middle of the CT.
     lungs : which pixels show the right (1) and the left lung (2), same grid; None without a label map.
     """
 

@@ -18,6 +18,7 @@ INFO = "MedPrep.info"
 MODALITY = "MedPrep.modality"
 METRICS = "MedPrep.metrics"
 PARENT_TRANSFORM = "MedPrep.parentTransform"
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 def writeFacts(node: Any, volume: Volume) -> None:
@@ -34,6 +35,8 @@ def factsOf(node: Any) -> dict[str, Any]:
     if not info and node.GetAttribute("DICOM.instanceUIDs"):
         read, info = _dicomFacts(node.GetAttribute("DICOM.instanceUIDs"))
         modality = modality or read
+    if _isPicture(node):
+        info.setdefault("spacingKnown", False)
     info.pop("parentTransform", None)
     if node.GetParentTransformNode() is not None:
         info["parentTransform"] = "hardened"
@@ -45,6 +48,13 @@ def factsOf(node: Any) -> dict[str, Any]:
         "display": (display.GetLevel(), display.GetWindow()) if hasattr(display, "GetWindow") else None,
         "history": tuple(jsonAttribute(node, PROVENANCE, list)),
     }
+
+
+def _isPicture(node: Any) -> bool:
+    """Whether a node was loaded from a picture file: its resolution is a printer's, not a patient's."""
+    storage = node.GetStorageNode()
+    name = (storage.GetFileName() or "").lower() if storage is not None else ""
+    return name.endswith(_PICTURES)
 
 
 def modalityOf(node: Any) -> str:
