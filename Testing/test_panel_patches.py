@@ -86,7 +86,8 @@ def test_patches_are_written_beside_what_is_there(qtHost, panel, nodes, tmp_path
     pack.method, pack.number, pack.sizeI, pack.sizeJ, pack.sizeK = "foreground", 5, 8, 8, 4
     panel._parameterNode.patchesMask = panel._parameterNode.patchesLabels = dark
     press(qtHost, panel, "patches")
-    assert newest("ct Patches patches", "Table").GetNumberOfRows() == 5
+    table = newest("ct Patches patches", "Table")
+    assert table.GetNumberOfRows() == 5 and '"patches"' in table.GetAttribute("MedPrep.provenance")
     assert list(tmp_path.iterdir()) == [], "no folder is chosen yet"
     panel.ui.patches_folder.currentPath = str(tmp_path)
     for name in ("patches", "patches-2"):
