@@ -61,6 +61,23 @@ def test_crop_and_restore(qtHost, panel, nodes) -> None:
     assert inside.sum() > 0
 
 
+def test_a_mask_on_a_coarser_grid_comes_back_whole(nodes) -> None:
+    """The console restores what the function restores: nothing is lost on the way through the scene."""
+    from MedPrepCommon import MedPrepCommonLogic
+    from MedPrepCommonLib.scenesegments import labelsFromNode, segmentationFromLabels
+
+    ct, _dark = nodes
+    logic = MedPrepCommonLogic()
+    whole = segmentationFromLabels(
+        labels_on(body((12, 40, 44)), np.ones((12, 40, 44), np.uint8)), ct, "whole"
+    )
+    # 110 mm are 14.49 voxels of 7.59 mm: the outermost voxels of the CT lie beyond the 14 that remain.
+    _coarse, coarseWhole = logic.resample(ct, spacing=7.59, labels=[whole])
+    assert not labelsFromNode(coarseWhole, ct).array.all()
+    back = logic.restore(ct, labels=[coarseWhole])[0]
+    assert labelsFromNode(back, ct).array.all()
+
+
 def test_patches_are_written_beside_what_is_there(qtHost, panel, nodes, tmp_path: Path) -> None:
     from MedPrepCommon import MedPrepCommonLogic
 
@@ -69,7 +86,8 @@ def test_patches_are_written_beside_what_is_there(qtHost, panel, nodes, tmp_path
     pack.method, pack.number, pack.sizeI, pack.sizeJ, pack.sizeK = "foreground", 5, 8, 8, 4
     panel._parameterNode.patchesMask = panel._parameterNode.patchesLabels = dark
     press(qtHost, panel, "patches")
-    assert newest("ct Patches patches", "Table").GetNumberOfRows() == 5
+    table = newest("ct Patches patches", "Table")
+    assert table.GetNumberOfRows() == 5 and '"patches"' in table.GetAttribute("MedPrep.provenance")
     assert list(tmp_path.iterdir()) == [], "no folder is chosen yet"
     panel.ui.patches_folder.currentPath = str(tmp_path)
     for name in ("patches", "patches-2"):

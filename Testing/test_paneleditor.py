@@ -209,6 +209,16 @@ def test_every_operation_can_be_copied_as_python(qtHost, panel, ct):
     assert "low below high" in qtHost.messages[0][1]
 
 
+def test_an_operation_says_which_further_image_it_needs(qtHost, panel, ct):
+    assert not panel.ui.validate_apply.enabled
+    assert panel.ui.validate_reason.text == "Choose image after first."
+    panel._parameterNode.validateAfter = panel.logic.normalize(ct)
+    assert panel.ui.validate_apply.enabled
+    panel.ui.validate_apply.click()
+    qtHost.wait(lambda: panel.running is None)
+    assert qtHost.messages == [] and "Validate" in panel.ui.statusLabel.text
+
+
 def test_what_made_the_input_volume_becomes_a_recipe(qtHost, panel, ct):
     import slicer
 

@@ -34,7 +34,9 @@ def test_steps_that_are_added_go_on_with_the_latest_image():
     ]  # fmt: skip
     assert made.outputs == {"lungs": "lungs.lungs", "image": "normalize.image"}
     draft.wire(3, "labels", ["lungs.lungs", "lungs.lungs", ""])
-    draft.keep("resample.lungs", "lungs")
+    with pytest.raises(ParameterError, match="no other result"):
+        draft.keep("resample.lungs", "lungs")
+    draft.keep("resample.lungs", "lungs", instead=True)
     assert draft.problem() == "" and draft.recipe().outputs["lungs"] == "resample.lungs"
     done = runner.run(draft.recipe(), {"image": body((10, 30, 30), (5, 5, 8))})
     assert set(done.result.volumes()) == {"image", "lungs"}

@@ -14,7 +14,7 @@ import numpy as np
 
 from .noduleshape import Shapes
 
-# A score of one half is where about 95 % of the nodules lie above.
+# Places the default limit, few false candidates at little loss, at one half.
 _CONSTANT = -5.287
 _WEIGHTS = {
     "elongation": 4.588,

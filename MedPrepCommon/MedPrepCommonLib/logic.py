@@ -206,7 +206,7 @@ def _destination(result: Result, output: Any) -> Any:
 
 
 def _read(slots: Any, inputs: Mapping[str, Any]) -> dict[str, Volume | tuple]:
-    """Volumes of nodes by input name; label inputs take the first image's grid."""
+    """Volumes of nodes by input name; label inputs take the first image's grid, if they must."""
     volumes: dict[str, Any] = {}
     reference = next((node for slot in slots if not slot.labels and (node := inputs.get(slot.name))), None)
     for name in inputs:
@@ -223,7 +223,13 @@ def _read(slots: Any, inputs: Mapping[str, Any]) -> dict[str, Volume | tuple]:
             volumes[slot.name] = scenevolumes.volumeFromNode(node)
         elif getattr(slot, "many", False):
             nodes = node if isinstance(node, (list, tuple)) else (node,)
-            volumes[slot.name] = tuple(scenesegments.labelsFromNode(n, reference) for n in nodes)
+            volumes[slot.name] = tuple(_labels(slot, n, reference) for n in nodes)
         else:
-            volumes[slot.name] = scenesegments.labelsFromNode(node, reference)
+            volumes[slot.name] = _labels(slot, node, reference)
     return volumes
+
+
+def _labels(slot: Any, node: Any, reference: Any) -> LabelVolume:
+    if getattr(slot, "own_grid", False) and node is not None:
+        return scenesegments.labelsAsMade(node)
+    return scenesegments.labelsFromNode(node, reference)

@@ -24,7 +24,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import ParameterError
@@ -62,6 +62,7 @@ class InputSlot:
     labels: bool
     optional: bool = False
     many: bool = False
+    own_grid: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def operation(
     any_values: bool = False,
     labels: tuple[str, ...] = (),
     records: tuple[str, ...] = (),
+    own_grid: tuple[str, ...] = (),
 ) -> Callable[[type], type]:
     """Class decorator that makes a frozen dataclass of the class's annotated parameters and registers it.
 
@@ -155,6 +157,7 @@ def operation(
     any_grid : whether sheared grids and single voxels are taken (for operations that report on them).
     any_values : whether NaN and infinity are taken (for operations that report on them).
     labels : those of `outputs`, without ``?``, that are label maps.
+    own_grid : label inputs that may lie on another grid than the image, and are read as they were made.
     records : those that are tables, figures or points; the others are images.
     """
 
@@ -179,7 +182,7 @@ def operation(
             modality,
             parameters_of(cls),
             dict(getattr(cls, "presets", {})),
-            _inputs_of(cls),
+            tuple(replace(slot, own_grid=slot.name in own_grid) for slot in _inputs_of(cls)),
             outputs,
             cite,
             vectors,

@@ -20,10 +20,10 @@ from . import recipe
 from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
-from .panelcopy import addCopyButton, operationScript
+from .panelcopy import addCopyButton
 from .panelsummary import InputSummary
 from .panelviews import ResultViews, fillTable
-from .parameternode import inputMember, members, operationFrom, recipeMembers, setParameters
+from .parameternode import inputMember, members, missingInputs, operationFrom, recipeMembers, setParameters
 from .parameters import Parameter
 from .result import Result
 from .task import BackgroundTask, Task
@@ -166,9 +166,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         button = getattr(self.ui, f"{spec.name}_apply")
         button.toolTip = spec.summary
         button.connect("clicked(bool)", lambda *_args: self.onApply(spec))
-        addCopyButton(
-            self.ui, spec, lambda: operationScript(self.moduleName, self._parameterNode, spec), self._failed
-        )
+        addCopyButton(self, spec)
         if spec.presets:
             combo = getattr(self.ui, f"{spec.name}_preset")
             combo.addItem(_("Custom"))
@@ -274,10 +272,9 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("Choose an input volume first.")
         if self._parameterNode.inputVolume.GetImageData() is None:
             return _("The input volume holds no image.")
-        for slot in spec.inputs[1:]:
-            if not slot.optional and getattr(self._parameterNode, inputMember(spec, slot)) is None:
-                label = getattr(self.ui, f"{inputMember(spec, slot)}_label").text.rstrip(":")
-                return _("Choose {what} first.").format(what=label.lower())
+        for member in missingInputs(self._parameterNode, spec):
+            label = getattr(self.ui, f"{member}_label").text.rstrip(":").lower()
+            return _("Choose {what} first.").format(what=label)
         try:
             operationFrom(self._parameterNode, spec)
         except MedPrepError as error:
@@ -309,10 +306,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         node = self._parameterNode
         inputs = {slot.name: getattr(node, inputMember(spec, slot)) for slot in spec.inputs[1:]}
         inputs[spec.inputs[0].name] = node.inputVolume
-        outputs = [node.outputVolume, node.outputSegmentation]
-        return self.logic.task(
-            operationFrom(node, spec), inputs, [n for n in outputs if n is not None] or None
-        )
+        outputs = [n for n in (node.outputVolume, node.outputSegmentation) if n is not None]
+        return self.logic.task(operationFrom(node, spec), inputs, outputs or None)
 
     def _toggle(self, button: Any, makeTask: Callable[[], Task]) -> None:
         if self.running is not None:

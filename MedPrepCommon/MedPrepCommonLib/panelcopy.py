@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from . import codetext
@@ -12,30 +11,23 @@ from .operation import Operation
 from .parameternode import inputMember, operationFrom
 
 
-def addCopyButton(
-    ui: Any, spec: Operation, script: Callable[[], str], failed: Callable[[MedPrepError], None]
-) -> None:
-    """Put the button ``<operation>_copy`` at the end of the operation's section.
-
-    Parameters
-    ----------
-    script : gives the text; called at each click.
-    failed : called with the :class:`MedPrepError` of settings that do not fit together.
-    """
+def addCopyButton(panel: Any, spec: Operation) -> None:
+    """Put the button ``<operation>_copy`` at the end of the operation's section of a MedPrepWidget."""
     import qt
 
     def copy() -> None:
         try:
-            qt.QApplication.clipboard().setText(script())
+            text = operationScript(panel.moduleName, panel._parameterNode, spec)
+            qt.QApplication.clipboard().setText(text)
         except MedPrepError as error:
-            failed(error)
+            panel._failed(error)
 
     button = qt.QPushButton(_("Copy as Python"))
     button.flat = True
     button.toolTip = _("Copy a script for the Python console that does what Apply does")
     button.connect("clicked(bool)", lambda *_args: copy())
-    getattr(ui, f"{spec.name}_section").layout().addRow(button)
-    setattr(ui, f"{spec.name}_copy", button)
+    getattr(panel.ui, f"{spec.name}_section").layout().addRow(button)
+    setattr(panel.ui, f"{spec.name}_copy", button)
 
 
 def operationScript(module: str, parameterNode: Any, spec: Operation) -> str:

@@ -29,6 +29,12 @@ def inputMember(spec: Operation, slot: InputSlot) -> str:
     return spec.name + slot.name[:1].upper() + slot.name[1:]
 
 
+def missingInputs(parameterNode: Any, spec: Operation) -> list[str]:
+    """Names of the references to further inputs that the operation needs and that lead nowhere."""
+    needed = [inputMember(spec, slot) for slot in spec.inputs[1:] if not slot.optional]
+    return [member for member in needed if getattr(parameterNode, member) is None]
+
+
 def recipeMembers(recipe: Recipe) -> dict[str, str]:
     """Names of the node references for a recipe's inputs, by input name.
 

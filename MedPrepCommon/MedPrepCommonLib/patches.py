@@ -38,6 +38,7 @@ _MOST_POINTS = 500
         "Isensee et al. 2021, Nature Methods 18:203-211 (nnU-Net), doi:10.1038/s41592-020-01008-z",
     ),
     vectors=True,
+    own_grid=("candidates",),
 )
 class Patches:
     """Cut patches of equal size out of an image and its label maps, and list where each lies.

@@ -146,7 +146,7 @@ class Draft:
             before = body["inputs"].get(spec.inputs[0].name, "")
             reference = f"{body['id']}.{main}"
             name = next((n for n, r in self.record["outputs"].items() if r == before), "")
-            self.keep(reference, name or main.rstrip("?"))
+            self.keep(reference, name, instead=True)
         return at
 
     def remove(self, step: int) -> None:
@@ -230,19 +230,19 @@ class Draft:
         wired[slot] = tuple(dict.fromkeys(r for r in references if r))
         self.steps[step]["inputs"] = _plain(wired)
 
-    def keep(self, reference: str, name: str = "") -> None:
+    def keep(self, reference: str, name: str = "", instead: bool = False) -> None:
         """Keep a result as an output under `name` (default: its own, made different from the others).
 
         Raises
         ------
         ParameterError
-            when `name` is no name.
+            when `name` is no name, or another result has it and shall not be replaced (`instead`).
         """
         others = {n: r for n, r in self.record["outputs"].items() if r.rstrip("?") != reference.rstrip("?")}
-        if name and not NAME.fullmatch(name):
+        if name and not NAME.fullmatch(name) or (name in others and not instead):
             raise ParameterError(
-                _("{name!r} cannot be a result's name.").format(name=name),
-                _("Expected letters, digits, - and _."),
+                _("{name!r} cannot be this result's name.").format(name=name),
+                _("Expected letters, digits, - and _, and a name that no other result has."),
             )
         wanted = name or re.sub(r"[^\w-]", "_", reference.rstrip("?").rpartition(".")[2])
         if name:

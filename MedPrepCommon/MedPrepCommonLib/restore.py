@@ -30,6 +30,7 @@ _ALIGNED = 1e-3
     outputs=("image?",),
     cite=("Isensee et al. 2021, Nature Methods 18:203-211 (nnU-Net), doi:10.1038/s41592-020-01008-z",),
     vectors=True,
+    own_grid=("labels",),
 )
 class Restore:
     """Put masks, or an image such as a probability map, back on the grid of the image they were made from.

@@ -106,7 +106,9 @@ class _Writer:
         for name, patches in result.patches.items():
             # Thousands of volumes would be of no use in a scene: the table says where each patch lies.
             table = Table(patches.title, COLUMNS, patches.records())
-            self._add(name, scenetables.nodeFromTable(table, self._name(name, False)))
+            node = scenetables.nodeFromTable(table, self._name(name, False))
+            node.SetAttribute(scenefacts.PROVENANCE, scenefacts.jsonText(list(patches.history)))
+            self._add(name, node)
         for name, table in result.tables.items():
             self._add(name, scenetables.nodeFromTable(table, self._name(name, False)))
         if result.checks:
