@@ -23,7 +23,19 @@ from MedPrepCommonLib.version import __version__
 from MedPrepCommonLib.volume import Volume
 
 COMMANDS = typer.main.get_command(cli.app).commands
-OF_RUN = {"demo", "operations", "recipes", "run", "batch", "cases", "split", "report", "schema", "landmarks"}
+OF_RUN = {
+    "demo",
+    "operations",
+    "recipes",
+    "run",
+    "batch",
+    "cases",
+    "split",
+    "export",
+    "report",
+    "schema",
+    "landmarks",
+}
 OF_ENVIRONMENT = {"python", "test", "lint", "bench", "setup"}
 
 
