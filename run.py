@@ -32,6 +32,8 @@ MedPrep
                       runs a recipe on many images (a folder or a CSV file), on all cores or a Dask cluster
   cases FOLDER --layout LAYOUT
                       lists the cases of a dataset (LUNA16, BraTS, DICOM, BIDS, nnU-Net, ...) in a CSV file
+  export FORMAT BATCH --out FOLDER
+                      writes a batch's results for nnU-Net, MONAI or TorchIO
   split CASES --out FILE
                       splits cases into train, val and test, each patient in one of them
   report FOLDER       writes the report of a finished run again

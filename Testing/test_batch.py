@@ -357,6 +357,13 @@ def test_a_batch_that_was_killed_20_times_resumes_to_the_same_bytes(
     survive_kills(desk, env, undisturbed, tmp_path / "out", workers, 20, seed=20 + workers)
 
 
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False  # it is gone
+
+
 def kill_workers(out: Path, times: int, dice: random.Random, process) -> int:
     """Kill a worker process at some moment after a case was begun, several times; how many were hit."""
     hits, seen = 0, len(events(out, "started"))
@@ -367,7 +374,7 @@ def kill_workers(out: Path, times: int, dice: random.Random, process) -> int:
             continue
         seen = len(events(out, "started"))
         time.sleep(dice.uniform(0.0, 0.3))
-        workers = [p for p in parent.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+        workers = [p for p in parent.children(recursive=True) if is_worker(p)]
         if workers:
             dice.choice(workers).kill()
             hits += 1

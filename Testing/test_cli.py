@@ -66,6 +66,7 @@ def test_help_is_quick_to_load_and_names_every_command() -> None:
         "cases",
         "split",
         "qc",
+        "export",
         "demo",
         "report",
         "landmarks",

@@ -31,6 +31,7 @@ OF_RUN = {
     "batch",
     "cases",
     "split",
+    "export",
     "report",
     "schema",
     "landmarks",

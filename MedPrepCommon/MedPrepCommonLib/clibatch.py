@@ -164,10 +164,42 @@ def cases(
         typer.echo(target)
 
 
+def export(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="nnunet, monai or torchio.")],
+    batch: Annotated[Path, typer.Argument(help="Output folder of a batch.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder; Dataset123_Name for nnU-Net.")],
+    images: Annotated[
+        str, typer.Option(help="Outputs of the recipe that are the images, separated by commas.")
+    ] = "image",
+    labels: Annotated[str, typer.Option(help="Output of the recipe that is the label map.")] = "",
+    names: Annotated[str, typer.Option(help="Names of its values from 1 on, separated by commas.")] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Write a batch's results as an nnU-Net v2 raw dataset, or as a list of files for MONAI or TorchIO."""
+    from . import batchexport
+    from .cliprogress import watched
+
+    if form not in ("nnunet", "monai", "torchio"):
+        raise ParameterError(
+            _("There is no format {name!r}.").format(name=form), _("Expected nnunet, monai or torchio.")
+        )
+    chosen = [name.strip() for name in images.split(",") if name.strip()]
+    words = [name.strip() for name in names.split(",") if name.strip()]
+    with watched("export", quiet) as job:
+        if form == "nnunet":
+            found = batchexport.nnunet(batch, out, chosen, labels, words, job)
+        else:
+            found = batchexport.lists(batch, out, chosen, labels, form)
+    if not quiet:
+        typer.echo(", ".join(f"{split}: {count}" for split, count in found.counts.items()))
+        typer.echo(found.folder)
+
+
 def register(app: typer.Typer, guarded: Callable[..., Any]) -> None:
     """Add the commands to the ``medprep`` application."""
     app.command(short_help="Run a recipe on many cases.")(guarded(batch))
     app.command(short_help="Write the cases file of a dataset.")(guarded(cases))
+    app.command(short_help="Write a batch as a dataset for training.")(guarded(export))
     app.command(short_help="Split cases into train, val and test.")(guarded(split))
 
 
