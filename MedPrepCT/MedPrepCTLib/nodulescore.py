@@ -15,7 +15,7 @@ import numpy as np
 from .noduleshape import Shapes
 
 # Places the default limit, few false candidates at little loss, at one half.
-_CONSTANT = -5.287
+_CONSTANT = -5.557
 _WEIGHTS = {
     "elongation": 4.588,
     "middle": 5.053,
