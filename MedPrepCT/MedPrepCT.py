@@ -20,7 +20,7 @@ OPERATIONS = (
     "resample",
     "normalize",
 )
-RECIPES = ("ct-lung", "luna16", "ct-soft-tissue", "ct-bone", "ct-brain")
+RECIPES = ("ct-lung", "luna16", "abdomen-ct", "ct-soft-tissue", "ct-bone", "ct-brain")
 
 
 class MedPrepCT(ScriptedLoadableModule):

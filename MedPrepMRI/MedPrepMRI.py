@@ -23,7 +23,7 @@ OPERATIONS = (
     "mri.fuse",
     "resample",
 )
-RECIPES = ("mri-t1", "mri-t1-stripped", "mri-multisequence", "mri-multisequence-stripped")
+RECIPES = ("mri-t1", "mri-t1-stripped", "mri-multisequence", "mri-multisequence-stripped", "brats")
 
 
 class MedPrepMRI(ScriptedLoadableModule):

@@ -20,7 +20,7 @@ OPERATIONS = (
     "xray.lungFields",
     "xray.lungNormalize",
 )
-RECIPES = ("xray-chest", "xray-chest-classical")
+RECIPES = ("xray-chest", "xray-chest-classical", "chexpert")
 
 
 class MedPrepXray(ScriptedLoadableModule):

@@ -64,8 +64,8 @@ def test_apply_makes_new_nodes_and_leaves_the_input_alone(qtHost, panel, radiogr
 
 
 def test_a_missing_further_input_is_said_beside_the_button(panel, radiographNode):
-    assert not panel.ui.evaluate_apply.enabled and "Enhanced" in panel.ui.evaluate_reason.text
-    assert not panel.ui.lungNormalize_apply.enabled and "Lung fields" in panel.ui.lungNormalize_reason.text
+    assert not panel.ui.evaluate_apply.enabled and "enhanced" in panel.ui.evaluate_reason.text
+    assert not panel.ui.lungNormalize_apply.enabled and "lung fields" in panel.ui.lungNormalize_reason.text
     panel._parameterNode.evaluateEnhanced = radiographNode
     assert panel.ui.evaluate_apply.enabled and not panel.ui.evaluate_reason.text
 

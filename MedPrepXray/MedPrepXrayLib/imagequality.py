@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-# Wang et al. 2004: pixels of the uniform window, and constants; as scikit-image's default.
-_WIDTH, _K1, _K2 = 7, 0.01, 0.03
+from MedPrepCommonLib.similarity import psnr, ssim
 
 # Structures are looked at on about this many pixels along the shorter side, between these two Gaussians: on a
 # chest that is ribs, vessels and the heart's border, and no grain.
@@ -57,42 +56,14 @@ def measure(reference: np.ndarray, enhanced: np.ndarray) -> Measures:
         _ratio(_span(enhanced), _span(reference)),
         _ratio(entropy(enhanced), entropy(reference)),
         _ratio(edge_strength(enhanced), edge_strength(reference)),
-        psnr(enhanced, reference),
-        ssim(enhanced, reference),
+        psnr(enhanced[None], reference[None], data_range=1.0),
+        ssim(enhanced[None], reference[None], data_range=1.0),
         max(noise(enhanced, smooth), _LEAST_NOISE) / max(noise(reference, smooth), _LEAST_NOISE),
         detail,
         _ratio(_slope_of_edges(enhanced, reference), detail),
         _correlation(before, after),
         max(0.0, _extreme(enhanced) - _extreme(reference)),
     )
-
-
-def psnr(image: np.ndarray, reference: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB for grey levels 0 to 1; infinite for equal pictures."""
-    error = float(np.mean(np.square(np.subtract(image, reference, dtype=np.float64))))
-    return -10 * math.log10(error) if error > 0 else math.inf
-
-
-def ssim(image: np.ndarray, reference: np.ndarray) -> float:
-    """Mean structural similarity for grey levels 0 to 1, of pixels whose window lies in the picture.
-
-    Windows of 7 x 7 pixels (fewer along a shorter side), unweighted, sample variance.
-    """
-    sides = [min(_WIDTH, n - 1 + n % 2) for n in image.shape]
-    count = math.prod(sides)
-    unbiased = count / max(count - 1, 1)
-    inner = tuple(slice(w // 2, n - w // 2) for n, w in zip(image.shape, sides, strict=True))
-
-    def local(values: np.ndarray) -> np.ndarray:
-        return ndimage.uniform_filter(values, sides)[inner]
-
-    x, y = image.astype(np.float64), reference.astype(np.float64)
-    mean_x, mean_y = local(x), local(y)
-    variances = unbiased * (local(x * x + y * y) - mean_x * mean_x - mean_y * mean_y)
-    covariance = unbiased * (local(x * y) - mean_x * mean_y)
-    c1, c2 = _K1**2, _K2**2
-    top = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return float(np.mean(top / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))))
 
 
 def entropy(image: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.operation import find
 from MedPrepCommonLib.panel import MedPrepWidget
 from MedPrepCommonLib.panelpreview import Preview
-from MedPrepCommonLib.parameternode import inputMember, operationFrom
+from MedPrepCommonLib.parameternode import operationFrom
 from MedPrepCommonLib.result import Result
 
 from .preview import ContrastPreview
@@ -71,17 +71,6 @@ class XrayWidget(MedPrepWidget):
     def onRecipe(self) -> None:
         self.stopPreview()
         MedPrepWidget.onRecipe(self)
-
-    def _reasonAgainst(self, spec: Any) -> str:
-        reason = MedPrepWidget._reasonAgainst(self, spec)
-        if reason or spec is None:
-            return reason
-        for slot in spec.inputs[1:]:
-            member = inputMember(spec, slot)
-            if not slot.optional and getattr(self._parameterNode, member) is None:
-                what = getattr(self.ui, f"{member}_label").text.rstrip(":")
-                return _("Choose {what} first.").format(what=what)
-        return ""
 
     # ---- the preview
 
