@@ -17,11 +17,13 @@ from MedPrepCommonLib.operation import create
 from MedPrepCommonLib.terminology import terminology_entry
 from MedPrepCommonLib.volume import Volume
 from MedPrepMRILib.brainmask import find_brain, find_tissue
-from MedPrepMRILib.brainsurface import filled, icosphere
+from MedPrepMRILib.brainsurface import Places, filled, icosphere
 from MedPrepMRILib.headcells import block_means, foreground, without_holes
 
 SEQUENCES = ("T1", "T2", "FLAIR")
 WHOLE = {"shape": (96, 108, 90), "spacing_kji": (2.0, 2.0, 2.0), "sequences": SEQUENCES}
+# Coarser: where not the last percent of the border is asked for, but what stays the same.
+COARSE = {"shape": (64, 72, 60), "spacing_kji": (3.0, 3.0, 3.0), "sequences": SEQUENCES}
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -36,11 +38,17 @@ def brain_of(bias: float = 0.4, sequence: str = "T1") -> np.ndarray:
     return mask
 
 
+@lru_cache
+def coarse_brain():
+    """The operation's result on the coarse head."""
+    return masked(image_of(phantom(0.4, **COARSE)))
+
+
 def masked(image: Volume, **parameters):
     return engine.run(create("mri.brainMask", **parameters), {"image": image})
 
 
-@pytest.mark.parametrize(("sequence", "bias"), [("T1", 0.4), ("T2", 0.0), ("FLAIR", 0.8), ("T1", 0.8)])
+@pytest.mark.parametrize(("sequence", "bias"), [("T1", 0.8), ("T2", 0.4), ("FLAIR", 0.8)])
 def test_the_brain_of_a_whole_head(sequence, bias) -> None:
     made, mask = phantom(bias, **WHOLE), brain_of(bias, sequence)
     # On T2 nothing parts CSF from the marrow of the skull but a dark rim of two millimetres.
@@ -51,11 +59,10 @@ def test_the_brain_of_a_whole_head(sequence, bias) -> None:
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
 def test_the_brain_of_a_stripped_head(sequence) -> None:
-    made = phantom(0.4, **{**WHOLE, "skull_stripped": True})
-    mask, stripped = find_brain(image_of(made, sequence))
-    assert stripped
-    assert dice(mask, made.brain) > 0.97
+    made = phantom(0.4, **{**COARSE, "skull_stripped": True})
     result = masked(image_of(made, sequence))
+    # Half a voxel of 3 mm at the border is four percent.
+    assert dice(result.labels["mask"].mask(), made.brain) > 0.95
     assert result.metrics["skullStripped"] and "skull-stripped" in result.notes[0]
 
 
@@ -64,9 +71,9 @@ def test_the_brain_of_a_stripped_head(sequence) -> None:
     [((2, 1, 0), (False,) * 3), ((1, 2, 0), (True, False, True)), ((0, 1, 2), (True, True, False))],
 )
 def test_stored_orientation_does_not_matter(axes, flips) -> None:
-    made = phantom(0.4, **WHOLE)
+    made = phantom(0.4, **COARSE)
     image = image_of(made)
-    wanted = brain_of()
+    wanted = coarse_brain().labels["mask"].mask()
     turned = stored(image, axes, flips)
     found, _ = find_brain(turned)
     back = np.flip(found, [n for n in range(3) if flips[n]]).transpose(np.argsort(axes))
@@ -75,13 +82,13 @@ def test_stored_orientation_does_not_matter(axes, flips) -> None:
 
 def test_upside_down_is_found_by_the_matrix() -> None:
     """The vertex is up in the patient, whichever way the slices run."""
-    made = phantom(0.4, **WHOLE)
+    made = phantom(0.4, **COARSE)
     image = image_of(made)
     wrong = image.ijkToRAS.copy()
     wrong[2] *= -1
     turned = Volume(image.array[::-1], image.ijkToRAS @ _flip_k(len(image.array)), modality="MR")
     found, _ = find_brain(turned)
-    assert dice(found[::-1], brain_of()) > 0.985
+    assert dice(found[::-1], coarse_brain().labels["mask"].mask()) > 0.985
     # The same voxels with the neck up: it is taken for the head, which is wrong, but nothing breaks.
     assert find_brain(Volume(image.array, wrong, modality="MR"))[0].any()
 
@@ -93,7 +100,7 @@ def _flip_k(n: int) -> np.ndarray:
 
 
 def test_anisotropic_voxels() -> None:
-    made = phantom(0.4, shape=(36, 144, 120), spacing_kji=(5.0, 1.5, 1.5))
+    made = phantom(0.4, shape=(36, 108, 90), spacing_kji=(5.0, 2.0, 2.0))
     mask, _ = find_brain(image_of(made))
     assert dice(mask, made.brain) > 0.92
 
@@ -120,8 +127,8 @@ def test_foreground_is_what_gives_signal() -> None:
     assert np.array_equal(label.mask(), found) and label.segments[0].name == "foreground"
     # Without a given mask a bias corrector takes the same, or the brain of a stripped head.
     assert np.array_equal(find_tissue(image), found)
-    bare = phantom(0.4, **{**WHOLE, "skull_stripped": True})
-    assert dice(find_tissue(image_of(bare)), bare.brain) > 0.97
+    bare = phantom(0.4, **{**COARSE, "skull_stripped": True})
+    assert dice(find_tissue(image_of(bare)), bare.brain) > 0.95
 
 
 def test_foreground_of_another_part_of_the_body() -> None:
@@ -135,9 +142,9 @@ def test_foreground_of_another_part_of_the_body() -> None:
 
 
 def test_the_label_says_what_it_is() -> None:
-    made = phantom(0.4, **WHOLE)
+    made = phantom(0.4, **COARSE)
     image = image_of(made)
-    result = masked(image)
+    result = coarse_brain()
     label = result.labels["mask"]
     assert label.array.dtype == np.uint8 and label.same_grid(image)
     assert "SCT^12738006^Brain" in terminology_entry(label.segments[0])
@@ -147,13 +154,13 @@ def test_the_label_says_what_it_is() -> None:
 
 
 def test_a_smaller_fraction_gives_a_larger_brain() -> None:
-    made = phantom(0.4, **WHOLE)
-    sizes = [masked(image_of(made), fraction=f).metrics["volume"] for f in (0.7, 0.3)]
-    assert sizes[1] > 1.03 * sizes[0]
+    made = phantom(0.4, **COARSE)
+    larger = masked(image_of(made), fraction=0.3).metrics["volume"]
+    assert larger > 1.03 * coarse_brain().metrics["volume"]
 
 
 def test_an_odd_size_is_warned_about() -> None:
-    made = phantom(0.4, **WHOLE)
+    made = phantom(0.4, **COARSE)
     shrunk = image_of(made)
     small = Volume(shrunk.array, shrunk.ijkToRAS @ np.diag([0.6, 0.6, 0.6, 1.0]), modality="MR")
     (check,) = masked(small).checks
@@ -168,15 +175,11 @@ def test_an_image_without_contrast(value) -> None:
             masked(flat, region=region)
 
 
-def test_the_same_mask_twice() -> None:
-    made = phantom(0.4, **WHOLE)
-    assert np.array_equal(find_brain(image_of(made))[0], brain_of())
-
-
-def test_cancel_is_asked_often() -> None:
-    made = phantom(0.4, **WHOLE)
+def test_the_same_mask_twice_and_cancel_is_asked_often() -> None:
+    made = phantom(0.4, **COARSE)
     asked = []
-    find_brain(image_of(made), job=Job(cancelled=lambda: asked.append(1) and False))
+    found, _ = find_brain(image_of(made), job=Job(cancelled=lambda: asked.append(1) and False))
+    assert np.array_equal(found, coarse_brain().labels["mask"].mask())
     assert len(asked) > 60
 
 
@@ -204,7 +207,7 @@ def test_a_real_whole_head_in_two_sequences(shared_data) -> None:
     assert brain1[k[inside], j[inside], i[inside]].mean() > 0.9
 
 
-@pytest.mark.parametrize("order", ["RAS", "LPS", "PIR", "ASL", "SRP"])
+@pytest.mark.parametrize("order", ["RAS", "PIR", "SRP"])
 def test_real_orientations(order, shared_data) -> None:
     image = read(shared_data / f"odd/orientations/{order}.nii.gz")
     mask, stripped = find_brain(image)
@@ -219,6 +222,17 @@ def test_the_sphere_is_one() -> None:
         assert np.linalg.norm(points, axis=1) == pytest.approx(np.ones(count))
         a, b, c = (points[triangles[:, n]] for n in range(3))
         assert (np.sum(np.cross(b - a, c - a) * a, axis=1) > 0).all()
+
+
+def test_values_between_voxels_are_scipys() -> None:
+    rng = np.random.default_rng(4)
+    image = rng.normal(size=(7, 9, 11)).astype(np.float32)
+    places = rng.uniform(-2, 13, (3, 4, 500))
+    places[:, :, :40] = np.rint(places[:, :, :40])
+    found = Places(places, image.shape).read(image)
+    wanted = ndimage.map_coordinates(image, places, order=1, mode="nearest")
+    assert np.abs(found - wanted).max() < 1e-5
+    assert np.array_equal(Places(places, image.shape).first(2).read(image), found[:2])
 
 
 @pytest.mark.parametrize("center", [(20, 22, 24), (2, 3, 24)])

@@ -37,7 +37,7 @@ def brain(bias: float = 0.0):
 @pytest.mark.parametrize("sequence", ALL)
 @pytest.mark.parametrize("with_mask", [True, False])
 def test_the_stripe_is_true_white_matter(sequence, with_mask) -> None:
-    made = phantom(bias=0.0, sequences=ALL, shape=(128, 144, 120), spacing_kji=(1.5, 1.5, 1.5))
+    made = phantom(bias=0.0, sequences=ALL, shape=(96, 108, 90), spacing_kji=(2.0, 2.0, 2.0))
     image = image_of(made, sequence)
     mask = mask_of(image, made.brain) if with_mask else None
     found = stripe_of(image, mask, sequence.lower())
@@ -117,8 +117,9 @@ def test_gain_and_offset_in_single_precision(gain, offset) -> None:
     assert np.abs(one - two).max() < 1e-3
 
 
-@pytest.mark.parametrize("sequence", ALL)
-@pytest.mark.parametrize(("gain", "offset"), [(37.0, 0.0), (0.3, -150.0), (0.01, 55.0)])
+@pytest.mark.parametrize(
+    ("sequence", "gain", "offset"), [("T1", 37.0, 0.0), ("T2", 0.3, -150.0), ("FLAIR", 0.01, 55.0)]
+)
 def test_gain_and_offset_without_a_mask(sequence, gain, offset) -> None:
     """The brain that is found is the same one, too."""
     image = image_of(brain(), sequence)
@@ -265,9 +266,9 @@ def test_orientation_does_not_matter() -> None:
         assert np.array_equal(found.images["image"].ijkToRAS, turned.ijkToRAS)
 
 
-def test_five_orientations_of_a_real_brain(shared_data) -> None:
+def test_orientations_of_a_real_brain(shared_data) -> None:
     metrics = []
-    for name in ("LPS", "RAS", "ASL", "PIR", "SRP"):
+    for name in ("RAS", "PIR", "SRP"):
         image = read(shared_data / f"odd/orientations/{name}.nii.gz")
         metrics.append(stripe_of(image).metrics["mean"])
     assert max(metrics) < 1.02 * min(metrics)

@@ -106,7 +106,7 @@ class _Sampler:
     def __init__(self, padded: np.ndarray, spacing: np.ndarray) -> None:
         self._bright = np.ascontiguousarray(padded)
         darker = ndimage.grey_erosion(padded, footprint=ndimage.generate_binary_structure(3, 1))
-        self._dark = (padded + darker) / 2
+        self._dark = np.ascontiguousarray((padded + darker) / 2)
         self._spacing = spacing
         step = max(1.0, float(spacing.min()))
         self._depths = np.arange(step / 2, _DARK_REACH + 0.01, step)
@@ -116,9 +116,52 @@ class _Sampler:
         # One for the padding.
         start, step = points.T / self._spacing[:, None] + 1.0, normals.T / self._spacing[:, None]
         places = start[:, None] - self._depths[:, None] * step[:, None]
-        darkest = ndimage.map_coordinates(self._dark, places, order=1, mode="nearest")
-        brightest = ndimage.map_coordinates(self._bright, places[:, : self._near], order=1, mode="nearest")
-        return darkest.min(axis=0), brightest.max(axis=0)
+        places = Places(places, self._dark.shape)
+        darkest = places.read(self._dark).min(axis=0)
+        return darkest, places.first(self._near).read(self._bright).max(axis=0)
+
+
+class Places:
+    """Where values are read from an image, linear between voxels; beyond its edges the nearest counts.
+
+    The same as ``scipy.ndimage.map_coordinates`` of order 1 in a third of its time, which is most of a brain
+    mask's: what two images share is worked out once.
+
+    Parameters
+    ----------
+    places : (3, depths, points) in voxels k, j, i. shape : (k, j, i) of the image, each 2 or more.
+    """
+
+    def __init__(self, places: np.ndarray, shape: tuple[int, int, int]) -> None:
+        self._strides = (shape[1] * shape[2], shape[2], 1)
+        self._first, self._shares = 0, []
+        for place, n, stride in zip(places, shape, self._strides, strict=True):
+            place = np.clip(place, 0, n - 1)
+            voxel = np.minimum(place.astype(np.intp), n - 2)
+            self._first = self._first + voxel * stride
+            self._shares.append((place - voxel).astype(np.float32))
+
+    def first(self, depths: int) -> Places:
+        """Only the first `depths`."""
+        part = object.__new__(Places)
+        part._strides = self._strides
+        part._first, part._shares = self._first[:depths], [share[:depths] for share in self._shares]
+        return part
+
+    def read(self, image: np.ndarray) -> np.ndarray:
+        """The values (depths, points) of a contiguous float32 image."""
+        return self._between(image.reshape(-1), 0, self._first)
+
+    def _between(self, flat: np.ndarray, axis: int, index: np.ndarray) -> np.ndarray:
+        """Values between the voxel at `index` and the next one along `axis`, and so along the axes after."""
+        if axis == 3:
+            return flat.take(index)
+        low = self._between(flat, axis + 1, index)
+        high = self._between(flat, axis + 1, index + self._strides[axis])
+        high -= low
+        high *= self._shares[axis]
+        low += high
+        return low
 
 
 class _Mesh:
