@@ -209,7 +209,7 @@ def local(workers: int, threads: int) -> Iterator[Cluster]:
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=0,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
                 local_directory=scratch,
                 silence_logs=50,
