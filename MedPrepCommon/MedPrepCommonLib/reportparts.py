@@ -65,7 +65,8 @@ def checks(quality: Mapping[str, Any]) -> str:
         kind = check["verdict"]
         badge = f'<span class="badge {kind}">{_mark(kind)}{escape(words(kind))}</span>'
         cells = [check["name"], check["value"], check["limit"], *([check["advice"]] if advised else [])]
-        rows.append(f"<tr><td>{badge}</td>{''.join(f'<td>{escape(str(c))}</td>' for c in cells)}</tr>")
+        texts = "".join(f"<td>{escape(str(c))}</td>" for c in cells)
+        rows.append(f'<tr><td class="mark">{badge}</td>{texts}</tr>')
     heads = [_("Verdict"), _("Check"), _("Found"), _("Limit"), *([_("What to do")] if advised else [])]
     table = (
         _table(heads, rows, style="checks")

@@ -67,6 +67,7 @@ table { border-collapse: collapse; width: 100%; font-size: 14px; }
 table.data { width: auto; min-width: 45%; }
 table.data td, table.data th { padding-right: 26px; }
 td.size { white-space: nowrap; }
+td.mark { white-space: nowrap; width: 1%; }
 table.checks th:nth-child(2) { width: 17%; } table.checks th:nth-child(3) { width: 22%; }
 table.checks th:nth-child(4) { width: 19%; }
 caption { text-align: left; font-weight: 600; padding: 4px 0 6px; }
