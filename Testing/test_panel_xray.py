@@ -40,7 +40,7 @@ def lungsOf(node):
     """A segmentation of two boxes on a radiograph."""
     from MedPrepCommonLib.scenesegments import segmentationFromLabels
     from MedPrepCommonLib.scenevolumes import volumeFromNode
-    from MedPrepXrayLib.lungfields_operation import SEGMENTS
+    from MedPrepCommonLib.terminology import LUNGS
     from MedPrepXrayLib.radiograph import radiograph
 
     picture = radiograph(volumeFromNode(node))
@@ -48,7 +48,7 @@ def lungsOf(node):
     rows, columns = plane.shape
     plane[rows // 4 : rows // 2, columns // 6 : columns // 3] = 1
     plane[rows // 4 : rows // 2, columns // 2 : 2 * columns // 3] = 2
-    return segmentationFromLabels(picture.labels(plane, SEGMENTS), node)
+    return segmentationFromLabels(picture.labels(plane, LUNGS), node)
 
 
 @pytest.mark.parametrize("id", XRAY_IDS)

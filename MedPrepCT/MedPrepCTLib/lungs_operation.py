@@ -14,36 +14,14 @@ from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
 from MedPrepCommonLib.orientation import orientation
 from MedPrepCommonLib.result import Check, Result, Table
+from MedPrepCommonLib.terminology import LUNGS, STRUCTURE
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 
 from .hounsfield import require_hu
 from .lungs import AIRWAY, LEFT_LUNG, RIGHT_LUNG, segment_lungs
 
-_STRUCTURE = ("SCT", "123037004", "Anatomical Structure")
-_LUNG = ("SCT", "39607008", "Lung")
 _TRACHEA = ("SCT", "44567001", "Trachea")
-
-# Codes and colours of Slicer's general anatomy terminology (DICOM PS3.16 CID 7155, CID 244). It gives both
-# lungs one colour; the left one takes that of a lung lobe, so that the border between them shows.
-SEGMENTS = (
-    Segment(
-        RIGHT_LUNG,
-        "right lung",
-        _STRUCTURE,
-        _LUNG,
-        ("SCT", "24028007", "Right"),
-        (197 / 255, 165 / 255, 145 / 255),
-    ),
-    Segment(
-        LEFT_LUNG,
-        "left lung",
-        _STRUCTURE,
-        _LUNG,
-        ("SCT", "7771000", "Left"),
-        (172 / 255, 138 / 255, 115 / 255),
-    ),
-    Segment(AIRWAY, "airway", _STRUCTURE, _TRACHEA, None, (182 / 255, 228 / 255, 255 / 255)),
-)
+SEGMENTS = (*LUNGS, Segment(AIRWAY, "airway", STRUCTURE, _TRACHEA, None, (182 / 255, 228 / 255, 255 / 255)))
 
 # A whole adult lung holds 1 to 4 litres; below this the lung is cut off, collapsed or missed.
 _SMALL_LUNG = 300.0  # ml

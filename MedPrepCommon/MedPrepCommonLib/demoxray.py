@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,23 +14,15 @@ from .demonstration import places_text
 from .i18n import _
 from .job import Job
 from .projection import Radiograph, project_radiograph
-from .volume import LabelVolume, Segment, Volume
+from .terminology import LUNGS
+from .volume import LabelVolume, Volume
 
 TITLE = _("Chest radiograph")
 RECIPE = "xray-chest"
 RIGHT, LEFT = 1, 2
 # Of the beam, per pixel: about a chest radiograph of 0.1 mSv on a 1.4 mm pixel.
 PHOTONS = 20000.0
-_SEGMENTS = tuple(
-    Segment(
-        value,
-        _("true {side} lung").format(side=side),
-        ("SCT", "123037004", "Anatomical Structure"),
-        ("SCT", "39607008", "Lung"),
-        ("SCT", code, side.capitalize()),
-    )
-    for value, side, code in ((RIGHT, "right", "24028007"), (LEFT, "left", "7771000"))
-)
+_SEGMENTS = tuple(replace(lung, name=_("true {name}").format(name=lung.name)) for lung in LUNGS)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,17 @@ CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
 REGION_CONTEXT = "Anatomic codes - DICOM master list"
 # What Slicer itself gives a segment that nobody described.
 TISSUE: Code = ("SCT", "85756007", "Tissue")
+STRUCTURE: Code = ("SCT", "123037004", "Anatomical Structure")
+_LUNG: Code = ("SCT", "39607008", "Lung")
+
+# The lungs in CT and in radiographs: codes and colours of Slicer's general anatomy terminology (DICOM PS3.16
+# CID 7155, CID 244). It gives both one colour; the left one takes a lobe's, so that the border shows.
+LUNGS = (
+    Segment(
+        1, "right lung", STRUCTURE, _LUNG, ("SCT", "24028007", "Right"), (197 / 255, 165 / 255, 145 / 255)
+    ),
+    Segment(2, "left lung", STRUCTURE, _LUNG, ("SCT", "7771000", "Left"), (172 / 255, 138 / 255, 115 / 255)),
+)
 
 
 def terminology_entry(segment: Segment) -> str:

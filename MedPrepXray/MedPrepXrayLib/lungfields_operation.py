@@ -10,7 +10,8 @@ from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import Help, Preset, Words, operation
 from MedPrepCommonLib.result import Check, Result, Table
-from MedPrepCommonLib.volume import Segment, Volume
+from MedPrepCommonLib.terminology import LUNGS
+from MedPrepCommonLib.volume import Volume
 
 from .lungfields import LungFields, find_lung_fields
 from .opencv import OPENCV
@@ -18,27 +19,6 @@ from .polarity import DOUBTFUL
 from .radiograph import Radiograph, radiograph
 
 RIGHT_LUNG, LEFT_LUNG = 1, 2
-_STRUCTURE = ("SCT", "123037004", "Anatomical Structure")
-_LUNG = ("SCT", "39607008", "Lung")
-# Names, codes and colours are those of ct.lungs: one patient's CT and radiograph look alike.
-SEGMENTS = (
-    Segment(
-        RIGHT_LUNG,
-        "right lung",
-        _STRUCTURE,
-        _LUNG,
-        ("SCT", "24028007", "Right"),
-        (197 / 255, 165 / 255, 145 / 255),
-    ),
-    Segment(
-        LEFT_LUNG,
-        "left lung",
-        _STRUCTURE,
-        _LUNG,
-        ("SCT", "7771000", "Left"),
-        (172 / 255, 138 / 255, 115 / 255),
-    ),
-)
 
 
 @operation(
@@ -96,7 +76,7 @@ class LungFieldsXray:
         if not failed:
             checks.append(Check(_("Sides"), "pass", told))
         return Result(
-            labels={"lungs": picture.labels(plane, SEGMENTS)},
+            labels={"lungs": picture.labels(plane, LUNGS)},
             tables={"lungFields": table},
             metrics=metrics,
             checks=checks,
@@ -127,7 +107,7 @@ def _measured(
     unit = "cm2" if known else _("pixels")
     counts = np.bincount(plane.ravel(), minlength=3)
     rows, metrics = [], {"inverted": found.inverted}
-    for segment in SEGMENTS:
+    for segment in LUNGS:
         side = of_side.index(segment.value)
         area = float(counts[segment.value] * pixel)
         confidence = found.confidence[side] if counts[segment.value] else 0.0
