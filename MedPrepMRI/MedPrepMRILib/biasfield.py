@@ -106,7 +106,7 @@ def _result(image: Volume, inside: np.ndarray, found: Correction, keep: bool, jo
     width = max(4 * float(np.std(log[inside], dtype=np.float64)), 0.02)
     result = Result(
         images={"biasField": field, "logField": field.with_array(log, display=(0.0, width))},
-        tables={"statistics": statistics_table(found.measures)},
+        tables={"statistics": statistics_table(found.measures, _("Bias field in the mask"))},
         figures={"histogram": histogram(image.array, found.image, inside), **_profiles(image, inside, found)},
         metrics=metrics(found.measures),
     )
@@ -124,11 +124,15 @@ def _profiles(image: Volume, inside: np.ndarray, found: Correction) -> dict[str,
     def curve(name: str, array: np.ndarray) -> Curve:
         return Curve(name, place, tuple(float(v) for v in array[row]))
 
-    title = _("Row {j} of slice {k}").format(j=row[1], k=row[0])
+    intensities = _("Intensities along row {j} of slice {k}").format(j=row[1], k=row[0])
+    field = _("Bias field along row {j} of slice {k}").format(j=row[1], k=row[0])
     along = _("distance along the row (mm)")
     return {
         "profile": Figure(
-            title, along, _("intensity"), (curve(_("before"), image.array), curve(_("after"), found.image))
+            intensities,
+            along,
+            _("intensity"),
+            (curve(_("before"), image.array), curve(_("after"), found.image)),
         ),
-        "fieldProfile": Figure(title, along, _("field"), (curve(_("bias field"), found.field),)),
+        "fieldProfile": Figure(field, along, _("field"), (curve(_("bias field"), found.field),)),
     }

@@ -81,7 +81,7 @@ def metrics(measures: Measures) -> dict[str, float]:
     }
 
 
-def statistics_table(measures: Measures) -> Table:
+def statistics_table(measures: Measures, title: str | None = None) -> Table:
     """The statistics in the mask as rows of name and value."""
     low, high, mean, deviation = measures.field
     rows = (
@@ -98,7 +98,7 @@ def statistics_table(measures: Measures) -> Table:
         (_("field mean"), mean),
         (_("field standard deviation"), deviation),
     )
-    return Table(_("Bias correction in the mask"), (_("measure"), _("value")), rows)
+    return Table(title or _("Bias correction in the mask"), (_("measure"), _("value")), rows)
 
 
 def histogram(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> Figure:

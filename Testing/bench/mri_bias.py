@@ -138,7 +138,8 @@ class WhiteStripe(Row):
 
     def peers(self, data: Brain, options: Options) -> list[Subject]:
         image, inside = data.hu, data.made.brain
-        return [Subject("textbook", "textbook", lambda: _textbook(image, inside))]
+        found = [Subject("textbook", "textbook", lambda: _textbook(image, inside))]
+        return found + (_intensity_normalization(image, inside) if options.extra_peers else [])
 
     def judge(self, data: Brain, array: Any, oracle: Any) -> dict[str, float]:
         white = array[data.made.labels == 3]
@@ -182,6 +183,24 @@ def _ants(data: Brain) -> list[Subject]:
         )
 
     return [Subject("ANTs N4", "ANTs", run, lambda field: field.numpy().T)]
+
+
+def _intensity_normalization(image: np.ndarray, inside: np.ndarray) -> list[Subject]:
+    """The package intensity-normalization (3.0.1), where it is installed: nothing of MedPrep needs it."""
+    try:
+        from intensity_normalization.adapters.images import NumpyImageAdapter
+        from intensity_normalization.domain.models import Modality
+        from intensity_normalization.normalizers.individual.whitestripe import WhiteStripeNormalizer
+    except ImportError:
+        return []
+    whole, mask = (NumpyImageAdapter(a.astype(np.float64)) for a in (image, inside))
+
+    def run() -> np.ndarray:
+        normalizer = WhiteStripeNormalizer(modality=Modality.T1)
+        normalizer.fit(whole, mask)
+        return normalizer.transform(whole, mask).get_data()
+
+    return [Subject("intensity-normalization", "intensity-normalization", run)]
 
 
 def _textbook(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
