@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -24,7 +25,7 @@ from MedPrepCommonLib.errors import Cancelled, FileError, MedPrepError
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.reading import read_volume
 
-BROKEN = {3: "truncated", 7: "NaN", 11: "modality", 15: "missing", 19: "empty"}
+BROKEN = {2: "truncated", 4: "NaN", 6: "modality", 8: "missing", 10: "empty"}
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 
 
@@ -36,9 +37,9 @@ def _tiny_operations():
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 cases of which 5 are broken, and recipes."""
+    """12 cases of which 5 are broken, and recipes."""
     folder = tmp_path_factory.mktemp("desk")
-    batchfiles.cases(folder / "data", 24, BROKEN)
+    batchfiles.cases(folder / "data", 12, BROKEN)
     batchfiles.quick(folder)
     batchfiles.slow(folder)
     return folder
@@ -82,33 +83,35 @@ def finished(desk: Path) -> Path:
         "batch", desk / "quick.json", desk / "data" / "cases.csv", "--out", desk / "q", "-w", 2
     )
     assert code == 3, err
-    assert "quick: 19 of 24 cases done, 5 failed." in out and "[100 %] 24 of 24 cases, 5 failed" in err
+    assert "quick: 7 of 12 cases done, 5 failed." in out and "[100 %] 12 of 12 cases, 5 failed" in err
     return desk / "q"
 
 
 def test_broken_cases_are_reported_and_the_others_done(finished: Path) -> None:
     rows = {row["case"]: row for row in csv.DictReader((finished / "batch.csv").read_text().splitlines())}
-    assert sorted(rows) == [f"case-{n:03d}" for n in range(24)]
+    assert sorted(rows) == [f"case-{n:03d}" for n in range(12)]
     failed = {int(name[-3:]): row for name, row in rows.items() if row["status"] == "failed"}
     assert set(failed) == set(BROKEN)
-    words = {3: "damaged", 7: "NaN", 11: "modality is MR", 15: "There is no file", 19: "0 bytes"}
+    words = {2: "damaged", 4: "NaN", 6: "modality is MR", 8: "There is no file", 10: "0 bytes"}
     assert all(words[n] in row["error"] for n, row in failed.items())
     assert done(finished) == sorted(set(rows) - {f"case-{n:03d}" for n in BROKEN})
     record = json.loads((finished / "batch.json").read_text())
-    assert record["counts"] == {"done": 19, "failed": 5}
+    assert record["counts"] == {"done": 7, "failed": 5}
     assert record["cases"]["case-000"]["verdict"] == "pass"
 
 
 def test_a_case_is_what_a_run_of_its_own_writes(desk: Path, finished: Path, tmp_path: Path) -> None:
-    image = desk / "data" / "case-004.nii.gz"
+    image = desk / "data" / "case-003.nii.gz"
     code, _out, err = medprep("run", desk / "quick.json", "-i", f"image={image}", "-o", tmp_path / "one")
     assert code == 0, err
     for name in ("image.nii.gz", "qc.json", "provenance.json", "recipe.json"):
-        assert (finished / "cases" / "case-004" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+        assert (finished / "cases" / "case-003" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
 def test_no_name_no_path_no_patient_leaves_the_cases_file(desk: Path, finished: Path) -> None:
     for name, content in tree(finished).items():
+        # Pictures inside the page are letters by chance.
+        content = re.sub(rb"base64,[^\"]*", b"", content)
         for secret in (b"Doe", b"Jane", str(desk).encode(), b"/tmp/", b"nii.gz"):
             # A result's own file name is no secret.
             assert secret not in content.replace(b"image.nii.gz", b""), (name, secret)
@@ -120,7 +123,7 @@ def test_resuming_computes_nothing_again(desk: Path, finished: Path) -> None:
     before, stamps = tree(finished), {p: p.stat().st_mtime_ns for p in finished.rglob("cases/*/*")}
     begun = len(events(finished, "done"))
     code, out, _err = medprep(*order(desk)[:-1], "--out", finished, "-w", 0, "--resume")
-    assert code == 3 and "24 were as an earlier run left them." in out
+    assert code == 3 and "12 were as an earlier run left them." in out
     assert tree(finished) == before and len(events(finished, "done")) == begun
     assert {p: p.stat().st_mtime_ns for p in finished.rglob("cases/*/*")} == stamps
 
@@ -264,14 +267,14 @@ def test_control_c_leaves_a_state_that_resumes(
 ) -> None:
     command = [*order(desk, "slow.json"), "--out", tmp_path / "out", "-w"]
     process = start(*command, workers, env=env)
-    wait_for(tmp_path / "out", "done", 3, process)
+    wait_for(tmp_path / "out", "done", 2, process)
     process.send_signal(signal.SIGINT)
     code, _out, err = finish(process)
     assert code == 130 and "--resume" in err and "Traceback" not in err, err
     partial = done(tmp_path / "out")
-    assert 3 <= len(partial) < 19 and not list((tmp_path / "out" / "cases").glob(".*"))
+    assert 2 <= len(partial) < 7 and not list((tmp_path / "out" / "cases").glob(".*"))
     rows = list(csv.DictReader((tmp_path / "out" / "batch.csv").read_text().splitlines()))
-    assert len(rows) == 24 and {"done", "pending"} <= {row["status"] for row in rows}
+    assert len(rows) == 12 and {"done", "pending"} <= {row["status"] for row in rows}
     assert finish(start(*command, 0, "--resume", env=env))[0] == 3
     assert tree(tmp_path / "out") == undisturbed
 
@@ -309,7 +312,7 @@ def kill_the_batch(desk, env, out: Path, workers: int, dice: random.Random) -> b
     before = len(events(out, "started"))
     try:
         wait_for(out, "started", before + 1, process)
-        time.sleep(dice.uniform(0.0, 0.8))
+        time.sleep(dice.uniform(0.0, 0.5))
         alive = process.poll() is None
     finally:
         process.kill()
@@ -386,7 +389,7 @@ def test_a_killed_worker_loses_nothing(
     desk: Path, env: dict[str, str], undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     process = start(*order(desk, "slow.json"), "--out", tmp_path / "out", "-w", 2, env=env)
-    wait_for(tmp_path / "out", "started", 4, process)
+    wait_for(tmp_path / "out", "started", 2, process)
     assert kill_workers(tmp_path / "out", 2, random.Random(1), process) == 2
     code, _out, err = finish(process)
     assert code == 3, err

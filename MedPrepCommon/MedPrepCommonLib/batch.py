@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import batchfit, batchfolder, batchmemory, batchpool, batchrecords, provenance
+from . import batchfit, batchfolder, batchmemory, batchpool, batchrecords, batchreport, provenance
 from .batchfolder import BatchFolder
 from .batchpool import Here, Pool, Worker
 from .batchrecords import Events, Summary
 from .cases import Case
-from .errors import Cancelled, MedPrepError, ParameterError
+from .errors import Cancelled, FileError, MedPrepError, ParameterError
 from .i18n import _
 from .job import Job
 from .recipe import Recipe
@@ -121,7 +121,7 @@ class _Batch:
                 self._pass(recipe, list(self.cases), "", job.part(0.3 if fits else 0.0, 1.0), outcomes)
             except BaseException:
                 # What stopped the batch matters more than records that cannot be written.
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, FileError):
                     self._write_records(recipe, outcomes, fits)
                 raise
             return self._write_records(recipe, outcomes, fits)
@@ -146,7 +146,9 @@ class _Batch:
     def _write_records(
         self, recipe: Recipe, outcomes: Mapping[str, Mapping[str, Any]], fits: Sequence[Mapping[str, Any]]
     ) -> Summary:
-        return batchrecords.write(self.folder, recipe, self.cases, outcomes, fits, self._options())
+        summary = batchrecords.write(self.folder, recipe, self.cases, outcomes, fits, self._options())
+        batchreport.make(self.folder.root)
+        return summary
 
     def _pass(
         self,

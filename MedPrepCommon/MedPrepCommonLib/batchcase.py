@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import batchfit, batchfolder, outputs, provenance, runner
+from . import batchfit, batchfolder, batchoverview, outputs, provenance, runner
 from . import recipe as recipes
 from .batchfolder import BatchFolder
 from .errors import Cancelled, FileError, MedPrepError
@@ -159,6 +159,10 @@ def _write(
     if (target / batchfolder.DONE).exists() and batchfolder.read_json(target / batchfolder.DONE) is None:
         folder.drop(target)  # what a power cut leaves: a list of files that cannot be read
 
+    def seal(draft: Path) -> None:
+        batchoverview.write(draft, done, volumes)
+        batchfolder.seal(draft, order["case"], wanted, verdict)
+
     def write() -> None:
         outputs.write(
             done,
@@ -167,7 +171,7 @@ def _write(
             overwrite=True,
             job=job,
             **order["options"],
-            seal=lambda draft: batchfolder.seal(draft, order["case"], wanted, verdict),
+            seal=seal,
         )
 
     _written(folder, write)

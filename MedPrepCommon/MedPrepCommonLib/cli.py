@@ -208,16 +208,18 @@ def demo(
         typer.echo(found.text())
 
 
-@app.command(short_help="Make report.html of a result again.")
+@app.command(short_help="Make report.html of a result or a batch again.")
 @_guarded
 def report(
-    folder: Annotated[Path, typer.Argument(help="A folder that 'medprep run' wrote.")],
+    folder: Annotated[Path, typer.Argument(help="A folder that 'medprep run' or 'medprep batch' wrote.")],
     quiet: _Quiet = False,
 ) -> None:
-    """Make report.html again from what is in a result folder."""
+    """Make report.html again from what is in the folder of a result or of a batch."""
+    from . import batchreport
     from . import report as report_module
 
-    path = report_module.make(folder.expanduser())
+    place = folder.expanduser()
+    path = (batchreport if batchreport.is_batch(place) else report_module).make(place)
     if not quiet:
         typer.echo(path.resolve())
 

@@ -91,13 +91,15 @@ def diverging(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.nan_to_num(middle + np.abs(place) * (side - middle), nan=0.0).astype(np.float32)
 
 
-def outline(rgb: np.ndarray, labels: np.ndarray, colors: Mapping[int, tuple[float, float, float]]) -> None:
-    """Draw into `rgb` the border of every label in its colour, two pixels wide with a soft dark edge."""
+def outline(
+    rgb: np.ndarray, labels: np.ndarray, colors: Mapping[int, tuple[float, float, float]], width: int = 2
+) -> None:
+    """Draw into `rgb` the border of every label in its colour, `width` pixels wide with a soft edge."""
     for value, color in colors.items():
         inside = labels == value
         if not inside.any():
             continue
-        border = inside & ~ndimage.binary_erosion(inside, iterations=2, border_value=1)
+        border = inside & ~ndimage.binary_erosion(inside, iterations=width, border_value=1)
         soft = ndimage.gaussian_filter(border.astype(np.float32), 0.6)
         weight = np.minimum(soft * 1.4, 1.0)[:, :, None]
         rgb += weight * (np.array(color, np.float32) - rgb)

@@ -15,13 +15,13 @@ from .result import Curve, Figure
 _STATISTICS = ("min", "max", "mean", "std", "median", "labelled voxels", "voxels")
 # Longer tables are cut short on the page.
 _ROWS = 25
-_MARKS = {"pass": "✓", "warn": "!", "fail": "✕"}
+MARKS = {"pass": "✓", "warn": "!", "fail": "✕"}
 
 
 def _mark(verdict: str, style: str = "") -> str:
     """The sign of a verdict: colour alone must not carry it."""
     kind = f' class="{style}"' if style else ""
-    return f'<span{kind} aria-hidden="true">{_MARKS[verdict]}</span>'
+    return f'<span{kind} aria-hidden="true">{MARKS[verdict]}</span>'
 
 
 def words(verdict: str) -> str:

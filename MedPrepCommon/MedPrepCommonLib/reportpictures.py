@@ -23,6 +23,8 @@ _CT_WINDOW = (40.0, 400.0)
 # Voxels that a histogram and percentiles are taken from.
 _SAMPLE = 2_000_000
 _BINS = 128
+# Pixels along the longer side of a picture in an overview of many cases.
+_THUMBNAIL = 192
 # Share of the image from which on a label map is what the image is about (lungs, not clips).
 _ORGAN = 0.01
 # Hues that stay apart for most colour-blind readers too (orange, sky blue, green, yellow, magenta), and how
@@ -87,7 +89,7 @@ def _row(
     overlay: LabelVolume | None,
     cuts: tuple[reportslices.Cut, ...],
 ) -> tuple[dict[str, Any], list[bytes]]:
-    low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
+    low, high = _black_and_white(window)
     colors = outline_colors(overlay) if overlay is not None else {}
     cells, pictures = [], []
     for cut in cuts:
@@ -118,6 +120,40 @@ def _row(
     ]
     note = "" if volume.array.dtype == np.uint8 and volume.components > 1 else _shown(low, high, volume)
     return {"title": title, "note": note, "legend": legend, "cells": cells}, pictures
+
+
+def thumbnail(
+    inputs: Mapping[str, Volume],
+    images: Mapping[str, Volume],
+    labels: Mapping[str, LabelVolume],
+    steps: list[dict[str, Any]],
+) -> bytes:
+    """PNG of one slice through the middle of the first image (else input), labels outlined; b"" without any.
+
+    Parameters
+    ----------
+    inputs, images, labels, steps : as for :func:`rows`.
+    """
+    image = next(iter(images.values()), None)
+    frame = image or next((v for v in inputs.values() if not isinstance(v, LabelVolume)), None)
+    if frame is None:
+        return b""
+    low, high = _black_and_white(display_of(frame, [] if image else steps))
+    turn = reportslices.straightening(frame)
+    frame, labels = _turned(frame, turn), {name: _turned(volume, turn) for name, volume in labels.items()}
+    found = reportslices.cuts(frame, _point(frame, labels), _THUMBNAIL)
+    cut = found[len(found) // 2 if len({c.plane for c in found}) == 1 else 0]
+    rgb = (reportdrawing.diverging if _is_field(frame) else reportdrawing.gray)(
+        reportslices.sample(frame, cut), low, high
+    )
+    for overlay in labels.values():
+        reportdrawing.outline(rgb, reportslices.sample_labels(overlay, cut), outline_colors(overlay), 1)
+    reportdrawing.annotate(rgb, cut)
+    return reportdrawing.png(rgb)
+
+
+def _black_and_white(window: tuple[float, float]) -> tuple[float, float]:
+    return window[0] - window[1] / 2, window[0] + window[1] / 2
 
 
 def _alt(title: str, cut: reportslices.Cut) -> str:
@@ -163,7 +199,7 @@ def display_of(volume: Volume, steps: list[dict[str, Any]]) -> tuple[float, floa
         return volume.display
     if is_hounsfield(volume):
         return _CT_WINDOW
-    low, high = (float(v) for v in np.percentile(_some(volume), (0.5, 99.5)))
+    low, high = (float(v) for v in np.percentile(some(volume), (0.5, 99.5)))
     if high <= low:
         low, high = low - 0.5, low + 0.5
     return (low + high) / 2, high - low
@@ -184,12 +220,12 @@ def statistics(volume: Volume) -> dict[str, float | int]:
     # Slab by slab: a float64 copy of the whole image would need eight bytes per voxel.
     squares = sum(float(np.square(slab - mean, dtype=np.float64).sum()) for slab in array)
     spread = (squares / array.size) ** 0.5
-    return {"min": low, "max": high, "mean": mean, "std": spread, "median": float(np.median(_some(volume)))}
+    return {"min": low, "max": high, "mean": mean, "std": spread, "median": float(np.median(some(volume)))}
 
 
 def histogram(name: str, volume: Volume) -> Figure:
     """Shares of voxels over their values, from about two million voxels spread over the image."""
-    values = _some(volume)
+    values = some(volume)
     low, high = float(values.min()), float(values.max())
     if values.dtype.kind in "iu":
         width = max(1.0, np.ceil((high - low + 1) / _BINS))
@@ -207,7 +243,7 @@ def histogram(name: str, volume: Volume) -> Figure:
     return Figure(_("Histogram of {name}").format(name=name), unit, _("voxels (%)"), tuple(curves))
 
 
-def _some(volume: Volume) -> np.ndarray:
+def some(volume: Volume) -> np.ndarray:
     """About `_SAMPLE` voxels at equal distances in memory order: (n,) or (n, component)."""
     array = volume.array
     flat = array.reshape(-1) if array.ndim == 3 else array.reshape(-1, array.shape[3])

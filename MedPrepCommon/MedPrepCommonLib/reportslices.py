@@ -152,10 +152,11 @@ def middle_of_image(image: Volume) -> np.ndarray:
     return _lower_median(_places(image, bright, step))
 
 
-def cuts(frame: Volume, point: np.ndarray) -> tuple[Cut, ...]:
+def cuts(frame: Volume, point: np.ndarray, size: int = PICTURE_SIZE) -> tuple[Cut, ...]:
     """The useful planes of `frame` through the RAS `point`, each covering the whole of `frame`.
 
-    A slab of several slices is shown at three places of its only plane.
+    A slab of several slices is shown at three places of its only plane. `size` is the number of pixels along
+    the longest side.
     """
     low, high = bounds(frame)
     planes = useful_planes(frame)
@@ -165,7 +166,7 @@ def cuts(frame: Volume, point: np.ndarray) -> tuple[Cut, ...]:
     if len(planes) == 1 and min(frame.shape) > 2:
         planes = planes * 3
         points = _through_slab(points[0], low, high, planes[0].across)
-    pixel = float(max(high - low)) / PICTURE_SIZE
+    pixel = float(max(high - low)) / size
     found = []
     for plane, through in zip(planes, points, strict=True):
         right, down = np.array(plane.right), np.array(plane.down)

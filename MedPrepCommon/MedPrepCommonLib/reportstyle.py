@@ -163,3 +163,24 @@ footer { color: var(--muted); font-size: 13px; padding: 4px 0 36px; }
   img, .chip { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
+
+#: What the pages of a batch have besides.
+BATCH_CSS = """
+.thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(168px, 1fr)); gap: 16px; }
+.thumbs figure { break-inside: avoid; }
+.thumbs img { height: 168px; object-fit: contain; }
+.thumbs figcaption { overflow-wrap: anywhere; }
+.thumbs .badge { padding: 0 7px; font-size: 12px; }
+tbody th { color: var(--ink); overflow-wrap: anywhere; min-width: 7em; }
+tbody tr:last-child th { border-bottom: 0; }
+.matrix { width: auto; }
+.matrix thead th { vertical-align: bottom; font-size: 12px; min-width: 4.5em; max-width: 8em; }
+.matrix td { text-align: center; }
+.cell {
+  display: inline-block; width: 24px; height: 24px; line-height: 24px; border-radius: 6px; font-weight: 700;
+}
+.times td:nth-child(3), .times td:nth-child(5) { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.times td:nth-child(4) { width: 55%; }
+.bar { display: block; height: 10px; margin-top: 6px; border-radius: 3px; background: var(--accent); }
+iframe { width: 100%; height: 420px; border: 1px solid var(--line); border-radius: 8px; }
+"""
