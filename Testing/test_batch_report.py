@@ -144,7 +144,7 @@ def test_a_picture_of_the_overview_shows_labels_in_colour(finished: Path) -> Non
     coloured, plain = (
         tinyops.pixels((finished / f"cases/{c}/overview.png").read_bytes()) for c in ("c0", "c5")
     )
-    assert max(coloured.shape[:2]) == 192
+    assert max(coloured.shape[:2]) == 256
     assert (np.ptp(coloured[..., :3], axis=2) > 60).sum() > 100, "an outline"
     assert plain.ndim == 2 or np.ptp(plain[..., :3], axis=2).max() == 0
 
