@@ -517,6 +517,33 @@ def test_the_books_cost_little(tmp_path: Path) -> None:
     assert kept / len(cases) < 0.05
 
 
+def test_handing_a_case_to_a_process_costs_little(tmp_path: Path) -> None:
+    """Computing time of Dask and the books in both processes, beyond the case's own; at most 50 ms."""
+    from MedPrepCommonLib import batchpool
+
+    cases, plan = plain(tmp_path / "data", 24), recipes.load(batchfiles.quick(tmp_path))
+    few = dict(list(cases.items())[:2])
+    batch.run(plan, few, tmp_path / "warm", batch.Plan(workers=0))
+    start = time.process_time()
+    batch.run(plan, cases, tmp_path / "here", batch.Plan(workers=0))
+    here = time.process_time() - start
+    with batchpool.local(1, 1) as pool:
+        how = batch.Plan(scheduler=pool._client.scheduler.address)
+        batch.run(plan, few, tmp_path / "warm too", how)
+        children = psutil.Process().children(recursive=True)
+
+        def seconds() -> float:
+            times = [process.cpu_times() for process in [psutil.Process(), *children]]
+            return sum(t.user + t.system for t in times)
+
+        start = seconds()
+        batch.run(plan, cases, tmp_path / "there", how)
+        there = seconds() - start
+    print(f"per case: {1000 * here / 24:.1f} ms here, {1000 * there / 24:.1f} ms by Dask")
+    assert (there - here) / len(cases) < 0.05
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+
+
 @pytest.mark.slow
 def test_200_cases_with_5_broken_in_two_processes(tmp_path: Path) -> None:
     """195 done, 5 reported, nothing again on resume; prints the time between two cases of a worker."""

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import batchfiles
+import numpy as np
 import psutil
 import pytest
 import tinyops
@@ -129,6 +130,33 @@ def test_what_is_learned_comes_from_the_training_cases_alone(tmp_path: Path, tra
     assert record["counts"] == {"done": 7, "failed": 1}
     metrics = json.loads((tmp_path / "out" / "cases" / "case-007" / "qc.json").read_text())["metrics"]
     assert metrics["s1.mean"] == fitted.steps[1].op.mean
+
+
+def test_operations_learn_from_the_training_cases_alone(tmp_path: Path, training: Path) -> None:
+    """z-score and Nyúl of MedPrep itself, whose oracles are numpy and the landmarks of single images."""
+    from MedPrepCommonLib import landmarks
+    from MedPrepCommonLib.landmarks import Landmarks
+
+    images = [read_volume(tmp_path / "data" / f"case-{n:03d}.nii.gz").array for n in (0, 2, 3)]
+    zscore = {"method": "zscore", "statistics": "training"}
+    plan = batchfiles.recipe(tmp_path, "zscore", {"operation": "normalize", "parameters": zscore})
+    assert len(run(recipes.load(plan), training, tmp_path / "zscore").done) == 7
+    op = recipes.load(tmp_path / "zscore" / "recipe.json").steps[0].op
+    values = np.concatenate([image.ravel() for image in images]).astype(np.float64)
+    assert (op.statistics, op.mean) == ("given", pytest.approx(values.mean(), rel=1e-8))
+    assert op.standardDeviation == pytest.approx(values.std(), rel=1e-8)
+    last = read_volume(tmp_path / "data" / "case-007.nii.gz").array
+    found = read_volume(tmp_path / "zscore" / "cases" / "case-007" / "image.nii.gz").array
+    assert np.allclose(found, (last - op.mean) / op.standardDeviation, atol=1e-5)
+
+    nyul = {"method": "nyul", "learn": True, "region": "image"}
+    steps = {"operation": "mri.normalize", "parameters": nyul}
+    plan = batchfiles.recipe(tmp_path, "nyul", steps, modality="MR")
+    assert len(run(recipes.load(plan), training, tmp_path / "nyul").done) == 7
+    op = recipes.load(tmp_path / "nyul" / "recipe.json").steps[0].op
+    single = [landmarks.measure(image, np.ones(image.shape, bool)) for image in images]
+    scale = landmarks.standard_scale([Landmarks(one.percentiles, one.values) for one in single])
+    assert not op.learn and op.landmarks == scale.text
 
 
 def test_measuring_is_not_done_twice_and_other_splits_do_not_matter(tmp_path: Path, training: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import batchfiles
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 from MedPrepCommonLib import batch, batchfingerprint, batchreport, cli, outputs, recipe
 from MedPrepCommonLib.cases import Case
 from MedPrepCommonLib.errors import FileError
+from MedPrepCommonLib.volume import Volume
 
 SPLITS = ("train", "val", "test", "train")
 
@@ -141,9 +144,29 @@ def test_a_picture_of_the_overview_shows_labels_in_colour(finished: Path) -> Non
     coloured, plain = (
         tinyops.pixels((finished / f"cases/{c}/overview.png").read_bytes()) for c in ("c0", "c5")
     )
-    assert max(coloured.shape[:2]) == 192
+    assert max(coloured.shape[:2]) == 256
     assert (np.ptp(coloured[..., :3], axis=2) > 60).sum() > 100, "an outline"
     assert plain.ndim == 2 or np.ptp(plain[..., :3], axis=2).max() == 0
+
+
+def test_an_mri_without_metadata_in_a_ct_recipe_is_a_warning_in_the_table(tmp_path: Path) -> None:
+    """No step of the recipe needs Hounsfield units, and nothing in the files says what they are."""
+    ct, mri = tinyops.image(), head()
+    outputs.write_nifti(ct, tmp_path / "ct.nii.gz")
+    outputs.write_nifti(mri, tmp_path / "mri.nii.gz")
+    found = {n: Case(n, {"image": str(tmp_path / f"{n}.nii.gz")}) for n in ("ct", "mri")}
+    plan = recipe.load(batchfiles.quick(tmp_path))
+    assert batch.run(plan, found, tmp_path / "out", batch.Plan(workers=0)).verdicts == {"pass": 1, "warn": 1}
+    rows = {r["case"]: r for r in csv.DictReader((tmp_path / "out" / "batch.csv").read_text().splitlines())}
+    assert (rows["ct"]["verdict"], rows["ct"]["checks"]) == ("pass", "")
+    assert rows["mri"]["verdict"] == "warn" and "not Hounsfield units" in rows["mri"]["checks"]
+
+
+def head() -> Volume:
+    """The ball of the other cases with the values of an MRI: air near 0, tissue in the hundreds, 12 bits."""
+    image = tinyops.image()
+    values = np.abs(np.where(image.array > 0, 640 + image.array, 15 + (image.array + 900) // 4))
+    return Volume(values.astype(np.int16), image.ijkToRAS, "head")
 
 
 # Standing out

@@ -12,7 +12,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
 from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import Volume
 
-from .hounsfield import look
+from .hounsfield import hu_checks, look
 
 _SPAN = Span(-4096, 32767, 10, 1)
 _TASK = "usual range for the task"
@@ -82,4 +82,5 @@ class Clip:
                 "padding": clipped_padding / total,
             },
             notes=judgement.notes(),
+            checks=hu_checks(image, judgement),
         )

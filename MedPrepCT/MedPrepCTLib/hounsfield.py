@@ -15,6 +15,7 @@ import numpy as np
 from MedPrepCommonLib.errors import InputError
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
+from MedPrepCommonLib.result import Check
 from MedPrepCommonLib.volume import Volume
 
 Kind = Literal["HU", "raw", "windowed", "other", "constant"]
@@ -294,3 +295,18 @@ def require_hu(volume: Volume) -> None:
 def hu_notes(volume: Volume) -> list[str]:
     """A warning for operations that still make sense on other values; empty for HU."""
     return judge_volume(volume).notes()
+
+
+def hu_checks(volume: Volume, judgement: Judgement | None = None) -> list[Check]:
+    """A warning for the quality control of an image as it came whose values are not HU; else empty.
+
+    Catches an MRI or a picture without a modality tag that is given to a recipe without ``ct.check``. What an
+    operation made may have any values, and is not judged. `judgement` is that of the volume, where known.
+    """
+    if volume.history:
+        return []
+    judgement = judgement or judge_volume(volume)
+    if judgement.kind == "HU":
+        return []
+    limit = _("Hounsfield units")
+    return [Check(_("Values of the input"), "warn", judgement.wrong, limit, judgement.advice)]

@@ -20,7 +20,7 @@ from MedPrepCommonLib.parameters import nearest
 from MedPrepCommonLib.result import Result
 from MedPrepCommonLib.volume import Volume
 
-from .hounsfield import hu_notes
+from .hounsfield import hu_checks, hu_notes
 
 DICOM = (
     "DICOM PS3.3 C.11.2.1.2 Window Center and Window Width",
@@ -97,7 +97,7 @@ class Window:
     def __call__(self, image: Volume, job: Job) -> Result:
         array = apply_window(image.array, self.level, self.width, self.function, self.outputType, job)
         volume = image.with_array(array, name="", display=_display(self.outputType))
-        return Result(images={"image": volume}, notes=hu_notes(image))
+        return Result(images={"image": volume}, notes=hu_notes(image), checks=hu_checks(image))
 
 
 @operation(
@@ -158,7 +158,7 @@ class MultiWindow:
             result[..., n] = array
         info = {**image.info, "channelNames": [name for name, _level, _width in channels]}
         volume = image.with_array(result, name="", info=info, display=_display(self.outputType))
-        return Result(images={"image": volume}, notes=hu_notes(image))
+        return Result(images={"image": volume}, notes=hu_notes(image), checks=hu_checks(image))
 
 
 def _window(word: str) -> tuple[str, float, float]:

@@ -18,7 +18,7 @@ from .cases import Case
 from .i18n import _
 from .recipe import Recipe
 
-COLUMNS = ("case", "split", "status", "verdict", "kind", "error", "expected", "advice")
+COLUMNS = ("case", "split", "status", "verdict", "checks", "kind", "error", "expected", "advice")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def write(
     for name, record in records.items():
         error = record.get("error", {})
         words = [error.get(key, "") for key in ("kind", "wrong", "expected", "advice")]
-        writer.writerow([name, record["split"], record["status"], record.get("verdict", ""), *words])
+        facts = [record["split"], record["status"], record.get("verdict", ""), _unmet(folder, name, record)]
+        writer.writerow([name, *facts, *words])
     batchfolder.write_text(folder.root / "batch.csv", text.getvalue())
     return Summary(
         folder.root,
@@ -137,6 +138,14 @@ def _record(case: Case, outcome: Mapping[str, Any] | None) -> dict[str, Any]:
     else:
         facts = {"status": "failed", "error": outcome["error"]}
     return {**facts, "split": case.split, "inputs": outcome.get("inputs", {})}
+
+
+def _unmet(folder: BatchFolder, name: str, record: Mapping[str, Any]) -> str:
+    """The checks of quality control that a case did not pass, with what was found."""
+    if record.get("verdict") not in ("warn", "fail"):
+        return ""
+    quality = batchfolder.read_json(folder.case(name) / "qc.json") or {"checks": []}
+    return "; ".join(f"{c['name']}: {c['value']}" for c in quality["checks"] if c["verdict"] != "pass")
 
 
 def _notes(folder: BatchFolder, records: Mapping[str, Mapping[str, Any]]) -> list[str]:

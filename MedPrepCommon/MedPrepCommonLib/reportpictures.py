@@ -24,7 +24,7 @@ _CT_WINDOW = (40.0, 400.0)
 _SAMPLE = 2_000_000
 _BINS = 128
 # Pixels along the longer side of a picture in an overview of many cases.
-_THUMBNAIL = 192
+_THUMBNAIL = 256
 # Share of the image from which on a label map is what the image is about (lungs, not clips).
 _ORGAN = 0.01
 # Hues that stay apart for most colour-blind readers too (orange, sky blue, green, yellow, magenta), and how
