@@ -77,7 +77,7 @@ class MedPrepCommonWidget(RecipesWidget):
     def setup(self):
         """Build the panel (called by Slicer once)."""
         super().setup()
-        self.batch = BatchSection(self.layout, self.resourcePath("UI/Batch.ui"), self._failed)
+        self.batch = BatchSection(self.layout, self.resourcePath("UI/Batch.ui"), self.showError)
 
     def cleanup(self):
         """Stop what runs (called by Slicer when the module goes away)."""

@@ -134,6 +134,23 @@ def test_a_batch_that_cannot_begin_says_why(qtHost, panel, desk: Path) -> None:
     assert "gone.csv" in qtHost.messages[-1][1] and "gone.csv" in panel.batch.ui.batch_status.text
 
 
+def test_a_batch_that_cannot_begin_does_not_end_what_runs(qtHost, panel, desk: Path) -> None:
+    import numpy as np
+
+    from MedPrepCommonLib.scenevolumes import nodeFromVolume
+    from MedPrepCommonLib.volume import Volume
+
+    values = np.random.default_rng(0).normal(size=(64, 64, 64)).astype(np.float32)
+    panel._parameterNode.inputVolume = nodeFromVolume(Volume(values, np.eye(4)), "noise")
+    fill(panel.batch, desk, "missing.json")
+    before = qtHost.nodes()
+    panel.ui.resample_apply.click()
+    panel.batch.ui.batch_apply.click()
+    assert panel.running is not None and "missing.json" in qtHost.messages[0][1]
+    qtHost.wait(lambda: panel.running is None)
+    assert panel.ui.statusLabel.text == "Resample: done." and qtHost.nodes() - before
+
+
 def test_cancel_and_resume_in_the_panel(qtHost, panel, desk: Path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", batchfiles.environment(desk)["PYTHONPATH"])
     import tinyops

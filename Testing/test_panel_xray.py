@@ -171,6 +171,24 @@ def save(panel, host):
     host.scene.InvokeEvent(host.scene.StartSaveEvent)
 
 
+def test_measures_of_the_preview_do_not_hold_up_the_slider(qtHost, panel, radiographNode):
+    panel.ui.clahe_preview.checked = True
+    panel.judgePreview()
+    assert panel.ui.clahe_previewText.text == ""
+    qtHost.wait(lambda: "noise" in panel.ui.clahe_previewText.text)
+    first = panel.ui.clahe_previewText.text
+    panel.judgePreview()
+    panel.ui.clahe_clipLimit.value = 8.0
+    overtaken = panel._judging
+    qtHost.wait(lambda: overtaken.finished)
+    assert panel.ui.clahe_previewText.text == first
+    qtHost.wait(lambda: panel.ui.clahe_previewText.text != first)
+    panel.judgePreview()
+    panel.ui.clahe_preview.checked = False
+    qtHost.wait(lambda: panel._judging.finished)
+    assert panel.ui.clahe_previewText.text == ""
+
+
 @pytest.mark.parametrize("end", [leave, closeScene, apply, save])
 def test_preview_ends_with(qtHost, panel, radiographNode, end):
     import slicer

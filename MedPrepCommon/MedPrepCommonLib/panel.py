@@ -317,7 +317,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             task = makeTask()
         except MedPrepError as error:
-            self._failed(error)
+            self.showError(error)
             return
         self._button, self._ranOn = button, self._parameterNode.inputVolume
         self.running = BackgroundTask(task, self._progress, self._done, self._failed, self._stopped)
@@ -329,9 +329,13 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def poll(self) -> None:
         """Timer: hand over progress and results of the threads."""
-        waiting = [run for run in (self.running, self._summary.running) if run is not None and run.poll()]
+        waiting = [run for run in self._runs() if run is not None and run.poll()]
         if not waiting:
             self._timer.stop()
+
+    def _runs(self) -> tuple[BackgroundTask | None, ...]:
+        """Whatever may be under way in a thread."""
+        return self.running, self._summary.running
 
     def _progress(self, fraction: float, message: str) -> None:
         self._showProgress(fraction)
@@ -358,10 +362,16 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _failed(self, error: MedPrepError) -> None:
         self._ended(error.wrong)
+        self.showError(error)
+
+    def showError(self, error: MedPrepError) -> None:
+        """Tell the user what is wrong; a run that is under way goes on."""
+        if self.running is None:
+            self.ui.statusLabel.text = error.wrong
         slicer.util.errorDisplay(str(error), windowTitle=_("MedPrep"))
 
     def _stopAll(self) -> None:
-        for run in (self.running, self._summary.running):
+        for run in self._runs():
             if run is not None:
                 run.cancel()
                 run.wait(1.0)

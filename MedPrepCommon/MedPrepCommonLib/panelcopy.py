@@ -20,7 +20,7 @@ def addCopyButton(panel: Any, spec: Operation) -> None:
             text = operationScript(panel.moduleName, panel._parameterNode, spec)
             qt.QApplication.clipboard().setText(text)
         except MedPrepError as error:
-            panel._failed(error)
+            panel.showError(error)
 
     button = qt.QPushButton(_("Copy as Python"))
     button.flat = True

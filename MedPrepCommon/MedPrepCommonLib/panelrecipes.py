@@ -20,7 +20,7 @@ class RecipesWidget(MedPrepWidget):
     def setup(self) -> None:
         """Build the panel (called by Slicer once)."""
         super().setup()
-        self.editor = RecipeEditor(self.ui, self.moduleName, self.updateButtons, self._failed)
+        self.editor = RecipeEditor(self.ui, self.moduleName, self.updateButtons, self.showError)
         self.ui.editor_apply.connect("clicked(bool)", lambda *_args: self.onEditedRecipe())
         self.ui.editor_record.connect("clicked(bool)", lambda *_args: self.onRecord())
         self.updateButtons()
@@ -59,7 +59,7 @@ class RecipesWidget(MedPrepWidget):
         try:
             recorded = self.logic.recipeFromNode(self._parameterNode.inputVolume)
         except MedPrepError as error:
-            self._failed(error)
+            self.showError(error)
             return
         self.editor.load(Draft.of(recorded))
 

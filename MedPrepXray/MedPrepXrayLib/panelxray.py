@@ -14,7 +14,9 @@ from MedPrepCommonLib.panel import MedPrepWidget
 from MedPrepCommonLib.panelpreview import Preview
 from MedPrepCommonLib.parameternode import operationFrom
 from MedPrepCommonLib.result import Result
+from MedPrepCommonLib.task import BackgroundTask, Task
 
+from .judging import Judgement
 from .preview import ContrastPreview
 
 # Measures follow when the slider rests for so long.
@@ -28,6 +30,7 @@ class XrayWidget(MedPrepWidget):
         import qt
 
         self.preview, self._contrast, self._previewed = Preview(), None, None
+        self._judging: BackgroundTask | None = None
         self._rest = qt.QTimer()
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
@@ -95,6 +98,7 @@ class XrayWidget(MedPrepWidget):
             return
         isNew = self.preview.node is None
         self.preview.show(made, node)
+        self._stopJudging()
         if isNew:
             self._showBeside(self.ui.clahe_beside.checked)
             self._showBefore(self.ui.clahe_before.checked)
@@ -107,15 +111,38 @@ class XrayWidget(MedPrepWidget):
 
     def _endPreview(self) -> None:
         self._rest.stop()
+        self._stopJudging()
         self.preview.clear()
         self._contrast = self._previewed = None
         self.ui.clahe_previewText.text = ""
 
     def judgePreview(self) -> None:
-        """Say beside the slider what the shown setting does."""
+        """Measure in the background what the shown setting does; the slider stays live meanwhile."""
         if self._contrast is None or self.preview.node is None:
             return
-        measures, judgement = self._contrast.judge()
+        self._stopJudging()
+        self._timer.start()
+        if self._judging is not None and not self._judging.finished:
+            self._rest.start()  # one thread at a time
+            return
+        contrast = self._contrast
+        self._judging = BackgroundTask(
+            Task(_("Measures"), lambda _job: contrast.judge(), lambda judged: judged),
+            progress=lambda _fraction, _message: None,
+            done=lambda judged: self._sayJudgement(*judged),
+            failed=lambda error: setattr(self.ui.clahe_previewText, "text", str(error)),
+            stopped=lambda: None,
+        )
+        self._judging.start()
+
+    def _stopJudging(self) -> None:
+        if self._judging is not None:
+            self._judging.cancel()
+
+    def _runs(self) -> tuple[BackgroundTask | None, ...]:
+        return (*MedPrepWidget._runs(self), self._judging)
+
+    def _sayJudgement(self, measures: dict[str, float], judgement: Judgement) -> None:
         text = _("Detail x {detail:.2f}, noise x {noise:.2f}, SSIM {ssim:.2f}: {verdict} (score {score:.2f})")
         self.ui.clahe_previewText.text = text.format(
             detail=measures["detailGain"],

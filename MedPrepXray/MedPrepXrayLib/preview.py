@@ -34,20 +34,19 @@ class ContrastPreview:
     def __init__(self, image: Volume) -> None:
         self._picture = reduced(radiograph(image))
         self._fields = {region: field_of(self._picture, region) for region in ("field", "image")}
-        self._made: Volume | None = None
-        self._region = "field"
+        self._last: tuple[Volume, str] | None = None
 
     def enhance(self, clipLimit: float, tiles: int, region: str, **_others: object) -> Volume:
         """The small copy with these parameters, uint8, at the image's place."""
-        self._region = region
-        job = Job.quiet()
-        self._made = equalize(self._picture, self._fields[region], clipLimit, tiles, "uint8", job)
-        return self._made
+        made = equalize(self._picture, self._fields[region], clipLimit, tiles, "uint8", Job.quiet())
+        self._last = made, region
+        return made
 
     def judge(self) -> tuple[dict[str, float], Judgement]:
-        """Measures of the last enhancement, on the small copy; somewhat slower."""
-        where = self._fields[self._region].where
-        measures = measure(self._picture.unit()[where], radiograph(self._made).unit()[where])
+        """Measures of the last enhancement, on the small copy; too slow for a slider, fit for a thread."""
+        made, region = self._last
+        where = self._fields[region].where
+        measures = measure(self._picture.unit()[where], radiograph(made).unit()[where])
         return measures._asdict(), judge(measures)
 
 
