@@ -21,8 +21,9 @@ def panel(qtHost, module_dirs, ct):
 
 
 def choose(combo, text):
-    """The user picks an entry that holds `text`."""
-    index = next(n for n in range(combo.count) if text in combo.itemText(n))
+    """The user picks the entry `text`, or else the first that holds it."""
+    texts = [combo.itemText(n) for n in range(combo.count)]
+    index = texts.index(text) if text in texts else next(n for n, entry in enumerate(texts) if text in entry)
     combo.setCurrentIndex(index)
     combo.activated.emit(index)
 

@@ -338,7 +338,7 @@ def test_broken_environment_is_mended_when_nobody_uses_it(project):
     assert status == 0 and pinned(project) in out
     assert "Waiting for another MedPrep run" in err
     assert "its Python is gone" in err and "Ready after" in err
-    _, errors = user.communicate(timeout=60)
+    _, errors = user.communicate(timeout=240)
     assert user.returncode == 0, errors
 
 
@@ -430,7 +430,7 @@ def test_stopped_installation_is_begun_anew(fresh):
         process = start(fresh, "demo", **index)
         connection, _ = silent.accept()  # pip is at work
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         connection.close()
     assert process.returncode == 130 and "stopped" in err
     assert of(fresh).trouble() == "it was not finished"

@@ -177,7 +177,7 @@ class MinMax(PointRow):
 
         def run() -> Any:
             low, high = voxel_statistics.extremes(volume.array)
-            return create("normalize", method="minmax", low=low, high=high)(volume, None, quiet)
+            return create("normalize", method="minmax", low=low, high=high)(volume, None, None, quiet)
 
         return [Subject(OURS, OURS, run, image_of)]
 
