@@ -12,6 +12,8 @@ from .volume import Volume
 
 # Views of Slicer's side by side layout: the image, and its preview.
 _BESIDE = ("Red", "Yellow")
+# By then a new layout has given its views their size, on a busy machine too.
+_LAID_OUT_MS = 200
 
 
 class Preview:
@@ -79,8 +81,7 @@ class Preview:
         for view, *_kept in self._views:
             if view.GetLayoutName() == _BESIDE[0]:
                 view.SetForegroundOpacity(0.0)
-        # Once the layout has given the views their size.
-        qt.QTimer.singleShot(0, lambda: slicer.util.setSliceViewerLayers(fit=True))
+        qt.QTimer.singleShot(_LAID_OUT_MS, lambda: slicer.util.setSliceViewerLayers(fit=True))
 
     def _endBeside(self) -> None:
         for view, before in self._turned:
