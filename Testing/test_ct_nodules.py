@@ -337,7 +337,7 @@ def test_rays_measure_a_ball_an_egg_and_a_tube():
         seeds = seeds.pick(np.flatnonzero(nearest == nearest.min())[:1])
         seeds = dataclasses.replace(seeds, centre=middle[None], radius=np.array([5.0]))
         shape_found = feel_out(Probe(field, Job.quiet()), seeds, 0.5)
-        found[name] = (shape_found, score(shape_found, seeds.roundness, spacing)[0])
+        found[name] = (shape_found, score(shape_found, seeds, spacing, LUNG)[0])
     ball, egg, tube = (found[name][0] for name in ("ball", "egg", "tube"))
     assert ball.diameter[0] == pytest.approx(14.0, rel=0.05)
     assert ball.radius[0] == pytest.approx(7.0, rel=0.05)

@@ -28,7 +28,7 @@ _SCALE_STEP = 2**0.5
 _TRUNCATE = 3.5
 _SLAB_CELLS = 1 << 20
 # Most seeds of one scale that are looked at; a response above the second says no more (dense, anyway).
-_MOST_OF_A_SCALE, _ENOUGH_HU = 400, 300.0
+_MOST_OF_A_SCALE, _ENOUGH_HU = 800, 150.0
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,12 @@ def lung_field(
     for first in range(0, len(filled), _SLAB):
         job.report(0.7 + 0.3 * first / len(filled))
         last = min(first + _SLAB, len(filled))
-        limited = np.clip(part[first:last], LOWEST_HU, HIGHEST_HU)
-        film = _rim(inside, rim, first, last) & (limited < _TISSUE_HU)
-        filled[first:last] = np.where(inside[first:last] & ~film, limited, round(lung_hu))
+        low, high = max(0, first - rim[0]), min(len(filled), last + rim[0])
+        limited = np.clip(part[low:high], LOWEST_HU, HIGHEST_HU)
+        film = inside[low:high] & _rim(inside, rim, low, high) & (limited < _TISSUE_HU)
+        even = np.where(inside[low:high] & ~film, limited, round(lung_hu))
+        _continue(even, inside[low:high], film, limited, rim)
+        filled[first:last] = even[first - low : last - low]
     return LungField(tuple(span.start for span in box), inside, filled, spacing_kji, lung_hu)
 
 
@@ -100,6 +103,34 @@ def _rim(inside: np.ndarray, width: Sequence[int], first: int, last: int) -> np.
             near[tuple(here)] |= outside[tuple(there)]
             near[tuple(there)] |= outside[tuple(here)]
     return near[first - low : last - low]
+
+
+def _continue(
+    filled: np.ndarray, inside: np.ndarray, film: np.ndarray, values: np.ndarray, width: Sequence[int]
+) -> None:
+    """Give the film the mean HU of what lies right inside it, so that ground glass reaches up to the pleura.
+
+    In place; never denser than it was, and lung where nothing lies inside.
+    """
+    film_at = np.flatnonzero(film)
+    deep = (inside & ~film).reshape(-1)
+    flat, total, count = (
+        values.reshape(-1),
+        np.zeros(len(film_at), np.int32),
+        np.zeros(len(film_at), np.int32),
+    )
+    place = np.unravel_index(film_at, film.shape)
+    for axis, (reach, stride) in enumerate(zip(width, np.array(film.strides), strict=True)):
+        for by in range(-reach, reach + 1):
+            there = film_at + by * int(stride)
+            known = (place[axis] + by >= 0) & (place[axis] + by < film.shape[axis])
+            there = np.where(known, there, film_at)
+            used = deep[there]
+            total += np.where(used, flat[there], 0)
+            count += used
+    found = count > 0
+    film_at = film_at[found]
+    filled.reshape(-1)[film_at] = np.minimum(total[found] / count[found], flat[film_at])
 
 
 def _box(lungs: np.ndarray, closing_mm: float, spacing_kji: Sequence[float]) -> tuple[slice, ...] | None:

@@ -91,7 +91,7 @@ def find_candidates(
         return []
     probe = Probe(field, job.part(0.45, 0.5))
     shapes = feel_out(probe, seeds, _HALF, job.part(0.5, 0.85))
-    points = score(shapes, seeds.roundness, field.spacing_kji)
+    points = score(shapes, seeds, field.spacing_kji, field.lung_hu)
     least = max(0.7 * diameters_mm[0], _VOXELS_ACROSS * float(np.cbrt(np.prod(field.spacing_kji))))
     fits = (shapes.diameter > least) & (shapes.diameter < 1.4 * diameters_mm[1])
     order = np.lexsort((*shapes.centre.T, -points))

@@ -21,6 +21,7 @@ from MedPrepCommonLib.parallel import Crew
 from .blobs import Seeds
 from .coarsegrid import CoarseGrid
 from .juxtapleural import LungField
+from .nodulesurroundings import Surroundings, glass_border, look_around
 
 # Cell sizes of the coarser copies of the image in which larger spots are felt out with less noise.
 _LEVELS_MM = (1.2, 2.4)
@@ -50,6 +51,7 @@ class Shapes:
     faint : the leak when rays end only near the HU around, as they do last along thin vessels.
     beside : share of what lies between 1.5 and 2.3 radii that is as dense. air : share of the neighbourhood
         that is darker than lung: lumen of a bronchus.
+    around : what lies around.
     """
 
     centre: np.ndarray
@@ -67,6 +69,7 @@ class Shapes:
     faint: np.ndarray
     beside: np.ndarray
     air: np.ndarray
+    around: Surroundings
 
     def __len__(self) -> int:
         return len(self.radius)
@@ -78,12 +81,15 @@ class Shapes:
 
     def pick(self, chosen: np.ndarray) -> Shapes:
         """The shapes at an index or mask."""
-        return Shapes(*(getattr(self, f.name)[chosen] for f in fields(self)))
+        return Shapes(*(getattr(self, f.name)[chosen] for f in fields(self)[:-1]), self.around.pick(chosen))
 
     @staticmethod
     def joined(parts: Sequence[Shapes]) -> Shapes:
         """One after the other."""
-        return Shapes(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Shapes)))
+        return Shapes(
+            *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Shapes)[:-1]),
+            Surroundings.joined([p.around for p in parts]),
+        )
 
 
 def directions(count: int) -> np.ndarray:
@@ -179,7 +185,7 @@ def _rays(
     core = steps <= 0.45
     inner = np.median(hu[:, :, core].reshape(len(hu), -1), axis=1)
     outer = hu[:, :, steps >= 1.4]
-    around = np.percentile(outer.reshape(len(outer), -1), 25, axis=1)
+    darkest, around = np.percentile(outer.reshape(len(outer), -1), (8, 25), axis=1)
     threshold = around + share * (inner - around)
     reach, free = _lengths(hu, threshold, steps)
     reach = reach * radius[:, None]
@@ -197,6 +203,7 @@ def _rays(
     moments = np.einsum("nda,ndb->nab", ends, ends) / count
     axes = np.sqrt(np.maximum(np.linalg.eigvalsh(moments), 1e-9))
     faint, _ = _lengths(hu, around + _FAINT * (inner - around), steps)
+    glass, _ = _lengths(hu, glass_border(around, inner), steps)
     ratio = length / median[:, None]
     ring = ((ratio > 1.5) & (ratio < 2.3))[:, None]
     ring = np.broadcast_to(ring, hu.shape)
@@ -219,6 +226,18 @@ def _rays(
         (ring & (hu > threshold[:, None, None])).sum(axis=(1, 2)) / np.maximum(ring.sum(axis=(1, 2)), 1),
         (near & (hu < around[:, None, None] - _AIR_HU)).sum(axis=(1, 2))
         / np.maximum(near.sum(axis=(1, 2)), 1),
+        look_around(
+            hu,
+            ratio,
+            way,
+            whole,
+            _completed(glass * radius[:, None], wall),
+            ~probe.inside(centre[:, None] + 1.8 * median[:, None, None] * way),
+            threshold,
+            inner,
+            around,
+            around - darkest,
+        ),
     )
 
 
