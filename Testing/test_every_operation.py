@@ -9,7 +9,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from ctimages import body, labels_on, matrix, read, snapshot
+from ctimages import body, labels_on, matrix, read, snapshot, turned
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from MedPrepCommonLib import engine, recipe, runner
 from MedPrepCommonLib.errors import Cancelled, GeometryError, InputError, MedPrepError
@@ -227,6 +229,36 @@ def test_memory_layout_does_not_matter(spec) -> None:
         for name, image in wanted.volumes().items():
             assert np.array_equal(found.volumes()[name].array, image.array), name
         assert found.metrics == pytest.approx(wanted.metrics)
+
+
+@given(axes=st.permutations(range(3)), flips=st.tuples(*[st.booleans()] * 3))
+@settings(
+    max_examples=3,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+def test_the_order_in_which_it_is_stored_does_not_matter(spec, axes, flips) -> None:
+    if spec.modality == "DX":
+        pytest.skip("a radiograph's place in the patient says which way is up; see test_xray_radiograph.py")
+
+    def turn(given):
+        return tuple(map(turn, given)) if isinstance(given, tuple) else turned(given, axes, flips)
+
+    inputs = inputs_of(spec, good_input(spec))
+    one = engine.run(create(spec.id), inputs)
+    two = engine.run(create(spec.id), {name: turn(given) for name, given in inputs.items()})
+    assert list(one.volumes()) == list(two.volumes())
+    for name, volume in one.volumes().items():
+        if volume.components > 1:
+            continue  # turned() knows grids of one component
+        wanted, found = turned(volume, axes, flips), two.volumes()[name]
+        assert found.shape == wanted.shape and np.allclose(found.ijkToRAS, wanted.ijkToRAS, atol=1e-6)
+        if name in one.labels:
+            assert np.array_equal(found.array, wanted.array), name
+        else:  # sums in another order round otherwise
+            off = np.abs(np.subtract(found.array, wanted.array, dtype=np.float64)).max()
+            assert off <= max(1e-4 * np.ptp(wanted.array), wanted.array.dtype.kind in "iu"), name
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32, np.float64])

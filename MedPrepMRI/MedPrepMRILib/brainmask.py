@@ -11,6 +11,7 @@ from MedPrepCommonLib.errors import InputError
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import Help, Preset, Span, operation
+from MedPrepCommonLib.orientation import orientation
 from MedPrepCommonLib.result import Check, Result
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 from MedPrepMRILib.brainsurface import Levels, filled, find_surface
@@ -107,9 +108,16 @@ def _grow(volume: Volume, cells: HeadCells, fraction: float, job: Job) -> np.nda
     tissue = values[near & (values > cells.dark) & (values < cells.bright)]
     median = float(np.median(tissue)) if tissue.size else cells.bright
     levels = Levels(cells.dark, cells.signal, cells.bright, max(median, cells.signal))
-    points, triangles = find_surface(drawn_out, cells.spacing_kji, center, radius, levels, fraction, job)
+    # The mesh is not the same when two axes change places: it grows in anatomical order.
+    axes = orientation(volume)
+    ends = (np.array(drawn_out.shape) - 1) * spacing
+    start = [
+        ends[n] - center[n] if flip else center[n] for n, flip in zip(axes.axes, axes.flips, strict=True)
+    ]
+    seen, steps = axes.view(drawn_out), axes.reorder(cells.spacing_kji)
+    points, triangles = find_surface(seen, steps, np.array(start), radius, levels, fraction, job)
     job.check()
-    inside = filled(points, triangles, cells.spacing_kji, drawn_out.shape)
+    inside = axes.undo(filled(points, triangles, steps, seen.shape))
     job.check()
     kept = tuple(slice(p, p + n) for p, n in zip(pads, cells.means.shape, strict=True))
     return inside[kept] & ndimage.binary_dilation(cells.head)
