@@ -402,6 +402,23 @@ def test_a_killed_worker_loses_nothing(
 
 
 @posix
+@posix
+def test_a_worker_that_dies_with_the_outcome_in_its_hands_is_noticed() -> None:
+    """It had finished, but nobody had fetched what it said: Dask waits for it for ever."""
+    from MedPrepCommonLib import batchpool
+
+    with batchpool.local(1, 1) as pool:
+        (worker,) = pool.workers()
+        (process,) = pool._client.run(os.getpid).values()
+        future = pool._client.submit(dict, case="one", workers=[worker.address], pure=False)
+        while not future.done():
+            time.sleep(0.01)
+        os.kill(process, signal.SIGKILL)
+        pool._held[worker.address] = future
+        pool._ended.put((worker.address, future))
+        assert pool.wait(60) == [(worker.address, None)]
+
+
 @pytest.mark.slow
 def test_workers_killed_20_times_lose_nothing(tmp_path: Path) -> None:
     env = batchfiles.environment(tmp_path)

@@ -150,21 +150,35 @@ class Cluster:
     def _outcome(self, address: str, future: Any) -> list[tuple[str, dict[str, Any] | None]]:
         if self._held.get(address) is not future:
             return []  # given up already
-        from distributed import KilledWorker
-
         del self._held[address]
-        if future.status == "finished":
-            return [(address, future.result())]
-        if future.status in ("lost", "cancelled"):
-            return [(address, None)]
-        error = future.exception()
-        if isinstance(error, KilledWorker):
-            return [(address, None)]
-        raise MedPrepError(
-            _("The worker {address} cannot run MedPrep ({error}).").format(address=address, error=error),
-            _("Expected the same MedPrep and packages there."),
-            _("Install MedPrep where the workers run, then go on with --resume."),
-        ) from error
+        return [(address, self._gathered(address, future))]
+
+    def _gathered(self, address: str, future: Any) -> dict[str, Any] | None:
+        """What a case came to; None when its worker died, even with the outcome in its hands.
+
+        Dask would wait for ever for that worker to come back and do the case again.
+        """
+        from distributed import CancelledError, KilledWorker
+        from distributed import TimeoutError as NotYet
+
+        while True:
+            try:
+                return future.result(timeout=LOOK)
+            except NotYet:
+                self._look()
+                if address not in self._known:
+                    future.release()
+                    return None
+            except (CancelledError, KilledWorker):
+                return None
+            except Exception as error:
+                raise MedPrepError(
+                    _("The worker {address} cannot run MedPrep ({error}).").format(
+                        address=address, error=error
+                    ),
+                    _("Expected the same MedPrep and packages there."),
+                    _("Install MedPrep where the workers run, then go on with --resume."),
+                ) from error
 
     def kill(self) -> None:
         for future in self._held.values():
