@@ -82,7 +82,7 @@ def lung_field(
         job.report(0.7 + 0.3 * first / len(filled))
         last = min(first + _SLAB, len(filled))
         low, high = max(0, first - rim[0]), min(len(filled), last + rim[0])
-        limited = np.clip(part[low:high], LOWEST_HU, HIGHEST_HU)
+        limited = np.rint(np.clip(part[low:high], LOWEST_HU, HIGHEST_HU)).astype(np.int16)
         film = inside[low:high] & _rim(inside, rim, low, high) & (limited < _TISSUE_HU)
         even = np.where(inside[low:high] & ~film, limited, round(lung_hu))
         _continue(even, inside[low:high], film, limited, rim)
