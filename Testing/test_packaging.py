@@ -274,8 +274,8 @@ def suite_on(folder: Path, *arguments: str, **variables: str) -> str:
 
 
 def test_a_sample_of_the_suite_passes_on_the_installed_tree(installed):
-    """The first tests of every file: all imports, and resources, are looked for where they were installed."""
-    output = suite_on(scripted_modules(installed), "-x", MEDPREP_TEST_SAMPLE="2")
+    """The first test of every file: all imports, and resources, are looked for where they were installed."""
+    output = suite_on(scripted_modules(installed), "-x", MEDPREP_TEST_SAMPLE="1")
     assert int(re.search(r"(\d+) passed", output).group(1)) >= 10
 
 
