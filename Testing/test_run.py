@@ -82,6 +82,8 @@ def start(project: Path, *arguments: str, cwd: Path | None = None, **changes: st
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that starts the tests in the background has Ctrl-C ignored, by all that they start too.
+        preexec_fn=None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
