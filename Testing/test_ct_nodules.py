@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +13,15 @@ from ctimages import labels_on, matrix, read, read_series
 
 from MedPrepCommonLib import engine
 from MedPrepCommonLib.chestphantom import make_chest_phantom
-from MedPrepCommonLib.errors import GeometryError, ParameterError
+from MedPrepCommonLib.errors import FileError, GeometryError, ParameterError
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import create
 from MedPrepCommonLib.volume import LabelVolume, Volume
 from MedPrepCTLib.blobs import find_blobs
 from MedPrepCTLib.fuzzycmeans import fuzzy_c_means, membership
 from MedPrepCTLib.juxtapleural import LungField, lung_field
-from MedPrepCTLib.nodulescore import score
+from MedPrepCTLib import nodulescore
+from MedPrepCTLib.nodulescore import Networks, networks, score
 from MedPrepCTLib.noduleshape import Probe, directions, feel_out
 
 LUNG = -850
@@ -87,6 +90,31 @@ def test_other_patients_and_grids(seed, shape, spacing):
     drawn = make_chest_phantom(shape, spacing, seed)
     matched, others = compared(find(chest(drawn)), drawn)
     assert sum(m is not None for m in matched) >= 0.95 * len(matched) and others <= 6
+
+
+@pytest.mark.slow
+def test_hard_phantoms_that_no_training_saw(monkeypatch):
+    """Nodules anywhere, half of them below 9 mm, a third on any pleura, a third ground glass."""
+    training = Path(__file__).resolve().parents[1] / "MedPrepCT" / "Training"
+    if not training.is_dir():
+        pytest.skip("the training scripts are not part of the installed tree")
+    monkeypatch.setattr(sys, "path", [str(training), *sys.path])
+    from draw_nodule_cases import phantom as draw
+
+    hits = nodules = others = 0
+    for n in range(7):
+        case = draw(n, n, 9100 + n)
+        spacing = case["spacing"]
+        to_ras = matrix(spacing[::-1])
+        found = places(find(Volume(case["hu"], to_ras, modality="CT")))
+        at = (np.linalg.inv(to_ras) @ np.column_stack([found, np.ones(len(found))]).T)[2::-1].T * spacing
+        truth = np.concatenate([case["truth"], case["known"]])
+        away = np.linalg.norm(at[:, None] - truth[None, :, :3] * spacing, axis=2) / (truth[:, 3] / 2)
+        wanted = len(case["truth"])
+        hits += int((away[:, :wanted] < 1).any(axis=0).sum())
+        nodules += wanted
+        others += int((away > 1.6).all(axis=1).sum())
+    assert hits >= 0.92 * nodules and others <= 4 * 7
 
 
 @pytest.mark.parametrize("method", ["threshold", "fuzzyCMeans"])
@@ -346,6 +374,39 @@ def test_rays_measure_a_ball_an_egg_and_a_tube():
     assert 0.5 < egg.elongation[0] < 0.8
     assert tube.elongation[0] < 0.6 and tube.leak[0] > 0.08
     assert found["ball"][1] > 0.8 > 0.3 > found["tube"][1]
+
+
+def test_the_networks_are_two_hidden_layers_and_a_mean(tmp_path):
+    rng = np.random.default_rng(4)
+    model = Networks(
+        ("a", "b"),
+        np.array([1.0, 2.0]),
+        np.array([0.5, 2.0]),
+        tuple(rng.normal(size=(3, *size)).astype(np.float32) for size in ((2, 4), (4, 3), (3, 1))),
+        tuple(rng.normal(size=(3, size)).astype(np.float32) for size in (4, 3, 1)),
+        0.25,
+    )
+    model.save(tmp_path / "networks.npz")
+    stored = Networks.load(tmp_path / "networks.npz")
+    assert stored.names == ("a", "b") and stored.limit == 0.25
+    # The second measure lies nine deviations out: four count.
+    x = np.array([(1.5 - 1.0) / 0.5, 4.0])
+    outputs = []
+    for n in range(3):
+        values = x
+        for layer in range(2):
+            values = np.tanh(values @ model.weights[layer][n] + model.biases[layer][n])
+        outputs.append(values @ model.weights[2][n] + model.biases[2][n])
+    found = stored({"b": np.array([20.0]), "a": np.array([1.5])})
+    assert found == pytest.approx(np.mean(outputs, axis=0), abs=1e-6)
+
+
+def test_without_the_networks_the_error_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(nodulescore, "MODEL", tmp_path / "gone.npz")
+    networks.cache_clear()
+    with pytest.raises(FileError, match="Install MedPrep again"):
+        networks()
+    networks.cache_clear()
 
 
 def test_directions_are_even_and_come_in_pairs():

@@ -19,7 +19,7 @@ from .coarsegrid import CoarseGrid
 from .morphology import close
 from .voxelcells import FlatVolume, interpolate, neighbours
 
-_CELL_MM = 2.8
+_CELL_MM = 1.6
 _HALF = 128
 # Beyond this nothing tells a nodule: air in bullae below, calcium and metal above.
 LOWEST_HU, HIGHEST_HU = -1050, 200

@@ -93,7 +93,7 @@ class Nodules:
         Span(0, 20, 1, 1),
         Unit("mm"),
         Help(_("Radius up to which nodules at the pleura are closed into the lung")),
-    ] = 8.0
+    ] = 10.0
 
     presets = {
         "usual": Preset(_("Usual: few false candidates"), "", minimumScore=0.5),
