@@ -10,7 +10,6 @@ import base64
 import csv
 import json
 import os
-from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -147,8 +146,3 @@ def _missing(folder: Path, name: str) -> FileError:
         _("Expected every file that MedPrep wrote there."),
         _("Put the file back, or run the recipe again."),
     )
-
-
-def verdict_text(quality: Mapping[str, Any]) -> str:
-    """One sentence about the checks: how many of how many ask for attention."""
-    return parts.verdict_text(quality)
