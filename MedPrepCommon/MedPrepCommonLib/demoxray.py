@@ -9,11 +9,11 @@ import numpy as np
 
 from . import outputs, recipe, runner
 from .chestphantom import make_chest_phantom
-from .demochest import dice
 from .demonstration import places_text
 from .i18n import _
 from .job import Job
 from .projection import Radiograph, project_radiograph
+from .similarity import dice
 from .terminology import LUNGS
 from .volume import LabelVolume, Volume
 
