@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import provenance, recipe
-from .errors import FileError, MedPrepError, ParameterError
+from . import provenance, recipe, textfile
+from .errors import MedPrepError, ParameterError
 from .i18n import _
 from .operation import Operation, create, find, settings
 from .recipe import NAME, SCHEMA, VERSION, Recipe
@@ -298,21 +298,8 @@ class Draft:
         FileError
             when the file cannot be written.
         """
-        path = Path(path)
         text = json.dumps(self.recipe().to_json(), indent=2, ensure_ascii=False) + "\n"
-        draft = path.with_name(f".{path.name}.partial")
-        try:
-            draft.write_bytes(text.encode("utf-8"))
-            draft.replace(path)
-        except OSError as error:
-            raise FileError(
-                _("The recipe cannot be written to {name} ({reason}).").format(
-                    name=path.name, reason=error.strerror
-                ),
-                _("Expected a folder that you may write to."),
-            ) from error
-        finally:
-            draft.unlink(missing_ok=True)
+        textfile.save(Path(path), text)
 
     @property
     def digest(self) -> str:
