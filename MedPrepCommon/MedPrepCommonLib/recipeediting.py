@@ -282,10 +282,6 @@ class Draft:
         kind = "labels" if labels else "image"
         self.record["inputs"][name] = {"kind": kind, "description": "", "optional": optional}
 
-    def remove_input(self, name: str) -> None:
-        """Take an input away; what uses it is then wrong until it is wired again."""
-        self.record["inputs"].pop(name, None)
-
     # ---- files
 
     def save(self, path: str | os.PathLike[str]) -> None:
