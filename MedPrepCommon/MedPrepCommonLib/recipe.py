@@ -341,8 +341,10 @@ def _step(where: str, path: str, body: Any, available: Mapping[str, str]) -> Ste
     except MedPrepError as error:
         raise RecipeError(f"{where}: {place}: {error.wrong}", error.expected, error.advice) from error
     slots = {slot.name: slot for slot in spec.inputs}
-    inputs = {}
-    for key, value in _mapping(where, f"{path}.inputs", body["inputs"]).items():
+    inputs, given = {}, body["inputs"]
+    if given != {} or all(slot.optional for slot in spec.inputs):
+        _mapping(where, f"{path}.inputs", given)
+    for key, value in given.items():
         place = f"{path}.inputs.{key}"
         if key not in slots:
             _wrong(where, place, _("{id} has no such input").format(id=name), ", ".join(slots))
