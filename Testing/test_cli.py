@@ -398,6 +398,7 @@ def test_the_demo_finds_the_phantoms_lungs(demo) -> None:
     assert float(numbers["Nodules kept"]) >= 95.0
     both = re.search(r"^  Dice both +([\d.]+)", radiograph, re.M)
     assert float(both[1]) >= 0.94
+    assert "Size" not in radiograph.partition("Compared")[0], "fine enough to be enhanced"
     assert files(folder) == ["medprep-demo"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from MedPrepCommonLib import components
-from MedPrepCommonLib.components import components_at_thresholds, sparse_components
+from MedPrepCommonLib.components import connect_runs, find_runs, sparse_components
 from MedPrepCommonLib.errors import Cancelled, InputError, ParameterError
 from MedPrepCommonLib.job import Job
 
@@ -142,13 +142,14 @@ def test_any_layout(how):
 
 def test_several_thresholds_equal_one_by_one():
     array = scan_with_metal()
-    together = components_at_thresholds(array, [3000, 2000, 4000, 2000.5], minimum_voxels=3)
+    runs = find_runs(array, [3000, 2000, 4000, 2000.5])
+    together = [connect_runs(above, minimum_voxels=3) for above in runs]
     for threshold, got in zip((3000, 2000, 4000, 2000.5), together, strict=True):
         assert_same(got, by_loop(array, array > threshold, 26, 3))
     assert (
         len(together[2]) == 0 and together[2].centroid.shape == (0, 3) and together[2].box.shape == (0, 3, 2)
     )
-    assert components_at_thresholds(array, []) == []
+    assert find_runs(array, []) == []
 
 
 @pytest.mark.parametrize(

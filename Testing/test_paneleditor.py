@@ -135,6 +135,47 @@ def test_inputs_names_and_results(qtHost, panel, ct):
     assert qtHost.messages == []
 
 
+def test_the_description_can_be_changed(panel, tmp_path, monkeypatch):
+    ui, editor = panel.ui, panel.editor
+    choose(ui.editor_source, "Chest CT for lung networks")
+    before = editor.draft.recipe().digest
+    ui.editor_description.plainText = "For our scanner.\n  Thin slices only. "
+    assert editor.draft.recipe().description == "For our scanner. Thin slices only."
+    assert editor.draft.recipe().digest == before, "texts change nothing of what is done"
+    add(panel, "qc")
+    assert ui.editor_description.plainText == "For our scanner. Thin slices only."
+    monkeypatch.setattr(editor, "askSave", lambda offered: str(tmp_path / "mine.json"))
+    ui.editor_save.click()
+    assert recipe.load(tmp_path / "mine.json").description == "For our scanner. Thin slices only."
+    choose(ui.editor_source, "Empty recipe")
+    assert ui.editor_description.plainText == "" and editor.draft.record["description"] == ""
+
+
+def test_further_inputs_come_and_go(qtHost, panel, ct):
+    from MedPrepCommonLib import scenevolumes
+
+    ui = panel.ui
+    add(panel, "ct.clip")
+    add(panel, "validate")
+    ui.editor_addImage.click()
+    ui.editor_addLabels.click()
+    assert [ui.editor_inputs.item(n, 0).text() for n in range(2)] == ["image2", "labels"]
+    choose(value(panel, "after from"), "image2")
+    choose(value(panel, "mask from"), "labels")
+    other = scenevolumes.nodeFromVolume(body((10, 24, 26), (6.0, 6.0, 9.0), seed=1), "second CT")
+    ui.editor_inputs.cellWidget(0, 1).setCurrentNode(other)
+    assert panel.editor.nodes(ct) == {"image": ct, "image2": other}
+    assert "Choose labels first" in ui.editor_reason.text
+    ui.editor_inputs.cellWidget(1, 2).click()
+    assert ui.editor_inputs.rowCount == 1 and panel.editor.draft.sources(1, "mask") == []
+    assert panel.editor.nodes(ct) == {"image": ct, "image2": other}, "what was chosen stays"
+    assert ui.editor_apply.enabled
+    press(qtHost, panel)
+    assert qtHost.messages == []
+    ui.editor_inputs.cellWidget(0, 2).click()
+    assert ui.editor_inputs.isHidden() and "Step validate" in ui.editor_reason.text
+
+
 def test_an_impossible_name_is_told_and_changes_nothing(qtHost, panel):
     add(panel, "ct.clip")
     name = value(panel, "Step name")
@@ -149,7 +190,7 @@ def test_installed_recipes_are_a_start_and_files_are_saved_and_opened(qtHost, pa
     assert {"ct-lung", "mri-t1"} <= set(editor.installed)
     choose(ui.editor_source, "Chest CT for lung networks")
     assert ui.editor_steps.count == len(recipe.load("ct-lung").steps) and ui.editor_apply.enabled
-    assert ui.editor_description.text == recipe.load("ct-lung").description
+    assert ui.editor_description.plainText == recipe.load("ct-lung").description
     ui.editor_steps.setCurrentRow(0)
     ui.editor_remove.click()
     path = tmp_path / "mine"

@@ -95,7 +95,7 @@ WRONG = [
     ("steps.0.parameters.offset", 5001, r"steps\[0\]\.parameters\.offset: .*5001.*-5000 to 5000 HU"),
     ("steps.0.parameters.offset", float("nan"), r"steps\[0\]\.parameters\.offset"),
     ("steps.0.parameters.factr", 1, r"steps\[0\]\.parameters\.factr: .*Did you mean 'factor'"),
-    ("steps.0.inputs", {}, r"steps\[0\]\.inputs: it is {}"),
+    ("steps.0.inputs", {}, r"steps\[0\]\.inputs\.image: it is missing"),
     ("steps.0.inputs", {"picture": "image"}, r"steps\[0\]\.inputs\.picture: .*no such input"),
     ("steps.0.inputs.image", 4, r"steps\[0\]\.inputs\.image: it is 4"),
     ("steps.0.inputs.image", [], r"steps\[0\]\.inputs\.image: it is missing"),

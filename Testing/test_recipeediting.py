@@ -48,14 +48,28 @@ def test_choices_are_earlier_results_of_the_right_kind():
     assert draft.choices(4, "image")[:1] == ["clip.image"]
     assert draft.choices(4, "labels") == ["metal.metal?", "lungs.lungs"]
     assert draft.choices(0, "image") == ["image"]
-    draft.add_input("mask", labels=True, optional=True)
-    assert "mask?" in draft.choices(5, "mask")
+    assert draft.add_input("labels") == "labels" and draft.add_input("image") == "image2"
+    assert "labels" in draft.choices(5, "mask") and draft.choices(0, "image") == ["image", "image2"]
+    draft.record["inputs"]["labels"]["optional"] = True
+    assert "labels?" in draft.choices(5, "mask")
     draft.wire(4, "labels", ["metal.metal?"])
     assert "resample.metal?" in draft.choices(5, "mask") and "resample.metal?" in draft.results()
-    with pytest.raises(ParameterError, match="taken"):
-        draft.add_input("lungs", labels=True)
-    with pytest.raises(ParameterError, match="cannot be"):
-        draft.add_input("not a name", labels=True)
+
+
+def test_a_removed_input_leaves_no_hole_where_a_step_can_do_without():
+    draft = lung_draft()
+    draft.add_input("labels")
+    draft.wire(3, "labels", ["lungs.lungs", "labels"])
+    draft.keep("resample.labels", "mine")
+    assert draft.problem() == "" and set(draft.recipe().outputs) >= {"image", "mine"}
+    draft.remove_input("labels")
+    assert draft.problem() == "" and "mine" not in draft.recipe().outputs
+    assert draft.recipe().steps[3].inputs["labels"] == ("lungs.lungs",)
+    draft.add_input("image")
+    draft.wire(1, "image", ["image2"])
+    assert draft.problem() == ""
+    draft.remove_input("image2")
+    assert "steps[1].inputs.image: it is missing" in draft.problem()
 
 
 def test_what_a_missing_step_would_make_may_be_missing():

@@ -135,7 +135,7 @@ def test_the_planes_go_through_the_labels() -> None:
     labels = LabelVolume(array, np.array([[-2, 0, 0, 9], [0, -2, 0, 8], [0, 0, 3, 7], [0, 0, 0, 1.0]]))
     point = reportslices.middle_of_labels(labels)
     for cut in reportslices.cuts(labels, point):
-        values = np.unique(reportslices.sample_labels(labels, cut))
+        values = np.unique(reportslices.sample_nearest(labels, cut))
         assert 2 in values
     assert reportslices.middle_of_labels(LabelVolume(np.zeros((3, 3, 3), np.uint8), np.eye(4))) is None
 
@@ -294,6 +294,31 @@ def test_how_an_image_is_shown(volume: dict, steps: list, expected: tuple | None
     changes = {k: v for k, v in volume.items() if k != "array"}
     found = reportpictures.display_of(base.with_array(volume.get("array", base.array), **changes), steps)
     assert found == (expected or pytest.approx((0, 2000), abs=40))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_background_cleared_to_the_mean_is_black(channels: int) -> None:
+    rng = np.random.default_rng(2)
+    brain = np.zeros((16, 20, 24), bool)
+    brain[4:12, 5:15, 6:18] = True
+    values = np.where(brain[..., None], rng.normal(size=(*brain.shape, channels)), 0).astype(np.float32)
+    values = values[..., 0] if channels == 1 else values
+    image = Volume(values, np.diag((-1.0, -1, 1, 1)), "brain", "MR", {}, (0.0, 6.0))
+
+    def corner_and_middle(volume: Volume) -> tuple[float, float]:
+        ((row, (png, *_others)),) = reportpictures.rows({"image": volume}, {}, {}, [], Job.quiet())
+        assert ("the 0 around it: black" in row["note"]) == reportpictures._is_cleared(volume)
+        shown = tinyops.pixels(png)
+        return shown[6, 6].max(), shown[shown.shape[0] // 2, shown.shape[1] // 2].max()
+
+    outside, inside = corner_and_middle(image)
+    assert outside == 0 and inside > 20
+    thumbnail = tinyops.pixels(reportpictures.thumbnail({}, {"image": image}, {}, []))
+    assert thumbnail[6, 6].max() == 0
+    # Where 0 is a value like any other, it is shown as one.
+    assert corner_and_middle(image.with_array(values + 1))[0] > 100
+    if channels == 1:
+        assert corner_and_middle(image.with_array(values * 300, modality="CT"))[0] > 100
 
 
 def test_statistics_equal_numpys() -> None:

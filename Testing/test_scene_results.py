@@ -15,7 +15,8 @@ import slicer  # noqa: E402
 from test_scene_segments import SEGMENTS  # noqa: E402
 from test_scene_volumes import GRIDS, transform  # noqa: E402
 
-from MedPrepCommonLib import scenesegments, scenetables, scenevolumes  # noqa: E402
+from MedPrepCommonLib import engine, scenesegments, scenetables, scenevolumes  # noqa: E402
+from MedPrepCommonLib.operation import create  # noqa: E402
 from MedPrepCommonLib.result import Check, Curve, Figure, Points, Result, Table  # noqa: E402
 from MedPrepCommonLib.scenenames import safeName, uniqueName  # noqa: E402
 from MedPrepCommonLib.sceneresults import placeResult  # noqa: E402
@@ -234,6 +235,22 @@ def test_points_lie_where_they_were_found():
     assert markups.GetNumberOfControlPoints() == 2
     assert list(markups.GetNthControlPointPositionWorld(0)) == [1.5, -2.25, 1200.125]
     assert markups.GetNthControlPointLabel(1) == "n2"
+    assert markups.GetDisplayVisibility()
+
+
+def test_points_that_would_cover_the_image_are_hidden_until_the_user_shows_them(tmp_path):
+    node = ct()
+    volume = scenevolumes.volumeFromNode(node)
+    patches = engine.run(create("patches", size=3), {"image": volume})
+    markups = placeResult(patches, node, "x")["patchCentres"]
+    assert markups.GetNumberOfControlPoints() > 0 and not markups.GetDisplayVisibility()
+    name = markups.GetName()
+    headless.saveScene(tmp_path / "scene.mrb")
+    headless.loadScene(tmp_path / "scene.mrb")
+    markups = slicer.util.getNode(name)
+    assert not markups.GetDisplayVisibility()
+    markups.SetDisplayVisibility(True)
+    assert markups.GetDisplayNode().GetVisibility()
 
 
 def test_provenance_metrics_and_reference_geometry():

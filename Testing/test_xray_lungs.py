@@ -270,5 +270,6 @@ def test_the_demonstration(tmp_path) -> None:
     demo = demoxray.run(tmp_path / "xray", Job.quiet())
     assert min(demo.truth.right, demo.truth.left) > 0.93
     assert f"{demo.truth.both:.4f}" in demo.text()
+    assert [c["name"] for c in demo.quality["checks"] if c["verdict"] != "pass"] in ([], ["Enhancement"])
     for name in ("report.html", "scene.mrb", "input.nii.gz", "truth.nii.gz"):
         assert (tmp_path / "xray" / name).is_file()

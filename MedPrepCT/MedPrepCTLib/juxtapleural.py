@@ -16,7 +16,7 @@ import numpy as np
 from MedPrepCommonLib.job import Job
 
 from .coarsegrid import CoarseGrid
-from .morphology import close
+from .morphology import bounding_box, close
 from .voxelcells import FlatVolume, interpolate, neighbours
 
 _CELL_MM = 1.6
@@ -65,10 +65,10 @@ def lung_field(
     hu : (k, j, i) Hounsfield units. lungs : the same shape, bool.
     excluded : bool, never taken in (airway). closing_mm : radius of the ball; 0 leaves the lungs as they are.
     """
-    box = _box(lungs, closing_mm, spacing_kji)
+    spacing_kji = tuple(float(step) for step in spacing_kji)
+    box = bounding_box(lungs, [int(2.0 / step) + 1 for step in spacing_kji])
     if box is None:
         return None
-    spacing_kji = tuple(float(step) for step in spacing_kji)
     inside = np.ascontiguousarray(lungs[box])
     job.report(0.1)
     if closing_mm > 0:
@@ -131,20 +131,6 @@ def _continue(
     found = count > 0
     film_at = film_at[found]
     filled.reshape(-1)[film_at] = np.minimum(total[found] / count[found], flat[film_at])
-
-
-def _box(lungs: np.ndarray, closing_mm: float, spacing_kji: Sequence[float]) -> tuple[slice, ...] | None:
-    """Slices around the lungs with a little room."""
-    plane = lungs.any(axis=0)
-    lines = (lungs.reshape(len(lungs), -1).any(axis=1), plane.any(axis=1), plane.any(axis=0))
-    box = []
-    for axis, line in enumerate(lines):
-        used = np.flatnonzero(line)
-        if not used.size:
-            return None
-        room = int(2.0 / spacing_kji[axis]) + 1
-        box.append(slice(max(0, int(used[0]) - room), min(len(line), int(used[-1]) + 1 + room)))
-    return tuple(box)
 
 
 def _close(inside: np.ndarray, excluded: np.ndarray | None, spacing_kji, closing_mm: float, job: Job) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from MedPrepCommonLib import cropping
+
 CROSS = ndimage.generate_binary_structure(3, 1)
 IN_PLANE_CROSS = CROSS & (np.arange(3) == 1)[:, None, None]
 
@@ -76,13 +78,13 @@ def close(mask: np.ndarray, radius_mm: float, spacing_kji: Sequence[float]) -> n
 
 def bounding_box(mask: np.ndarray, margin: Sequence[int] = (0, 0, 0)) -> tuple[slice, ...] | None:
     """Slices around the True cells, widened by `margin` cells within the array; None when there are none."""
-    box = []
-    for axis in range(mask.ndim):
-        used = np.flatnonzero(mask.any(axis=tuple(n for n in range(mask.ndim) if n != axis)))
-        if not len(used):
-            return None
-        box.append(slice(max(int(used[0]) - margin[axis], 0), int(used[-1]) + 1 + margin[axis]))
-    return tuple(box)
+    box = cropping.bounding_box(mask)
+    if box is None:
+        return None
+    return tuple(
+        slice(max(first - room, 0), first + size + room)
+        for first, size, room in zip(box.start, box.shape, margin, strict=True)
+    )
 
 
 def connected_to(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:

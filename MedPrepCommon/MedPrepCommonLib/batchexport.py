@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import batchfolder, outputfolder, outputs
+from . import batchfolder, outputfolder, outputs, textfile
 from .cases import SPLITS
 from .errors import FileError, ParameterError
 from .i18n import _
@@ -108,10 +108,10 @@ def nnunet(
             "file_ending": _ENDING,
         }
         # nnU-Net takes the order of labels from the file: not sorted by name.
-        batchfolder.write_text(draft / "dataset.json", json.dumps(record, indent=1) + "\n")
+        textfile.write(draft / "dataset.json", json.dumps(record, indent=1) + "\n")
         if splits["train"] and splits["val"]:
             folds = [{"train": splits["train"], "val": splits["val"]}]
-            batchfolder.write_text(draft / "splits_final.json", json.dumps(folds, indent=1) + "\n")
+            textfile.write(draft / "splits_final.json", json.dumps(folds, indent=1) + "\n")
     counts = {split or "train": len(found) for split, found in splits.items() if found}
     return Exported(out, counts, channels, words)
 
@@ -142,13 +142,13 @@ def lists(
                 key: [{k: v for k, v in row.items() if k != "split"} for row in rows if row["split"] == split]
                 for split, key in keys.items()
             }
-            batchfolder.write_text(draft / "datalist.json", json.dumps(groups, indent=1) + "\n")
+            textfile.write(draft / "datalist.json", json.dumps(groups, indent=1) + "\n")
         else:
             text = io.StringIO()
             writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-            batchfolder.write_text(draft / "subjects.csv", text.getvalue())
+            textfile.write(draft / "subjects.csv", text.getvalue())
     splits = [row["split"] for row in rows]
     return Exported(out, {split: splits.count(split) for split in SPLITS if split in splits})
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import filechecks, outputfolder, provenance
+from . import filechecks, outputfolder, provenance, textfile
 from .errors import FileError
 from .i18n import _
 
@@ -221,17 +221,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, record: Any) -> None:
     """Canonical JSON; the file appears complete or not at all. Raises OSError."""
-    write_text(path, provenance.text(record))
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file that appears complete or not at all. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_bytes(text.encode("utf-8"))
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    textfile.write(path, provenance.text(record))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ its hands.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import os
 import queue
@@ -156,29 +158,29 @@ class Cluster:
     def _gathered(self, address: str, future: Any) -> dict[str, Any] | None:
         """What a case came to; None when its worker died, even with the outcome in its hands.
 
-        Dask would wait for ever for that worker to come back and do the case again.
+        Dask would wait for ever for that worker to come back and do the case again. It is asked once and
+        looked at again and again: each ``future.result(timeout)`` would leave a waiter behind, which ends
+        with an exception that nobody takes.
         """
         from distributed import CancelledError, KilledWorker
-        from distributed import TimeoutError as NotYet
 
-        while True:
-            try:
-                return future.result(timeout=LOOK)
-            except NotYet:
-                self._look()
-                if address not in self._known:
-                    future.release()
-                    return None
-            except (CancelledError, KilledWorker):
-                return None
-            except Exception as error:
-                raise MedPrepError(
-                    _("The worker {address} cannot run MedPrep ({error}).").format(
-                        address=address, error=error
-                    ),
-                    _("Expected the same MedPrep and packages there."),
-                    _("Install MedPrep where the workers run, then go on with --resume."),
-                ) from error
+        loop = self._client.loop.asyncio_loop
+        asked = asyncio.run_coroutine_threadsafe(self._client.gather([future], asynchronous=True), loop)
+        while not concurrent.futures.wait([asked], LOOK).done:
+            self._look()
+            if address not in self._known:
+                # Ends the question too.
+                future.release()
+        try:
+            return asked.result()[0]
+        except (CancelledError, concurrent.futures.CancelledError, KilledWorker):
+            return None
+        except Exception as error:
+            raise MedPrepError(
+                _("The worker {address} cannot run MedPrep ({error}).").format(address=address, error=error),
+                _("Expected the same MedPrep and packages there."),
+                _("Install MedPrep where the workers run, then go on with --resume."),
+            ) from error
 
     def kill(self) -> None:
         for future in self._held.values():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import batchfolder, provenance
+from . import batchfolder, provenance, textfile
 from .batchfolder import BatchFolder
 from .cases import Case
 from .i18n import _
@@ -118,7 +118,7 @@ def write(
         words = [error.get(key, "") for key in ("kind", "wrong", "expected", "advice")]
         facts = [record["split"], record["status"], record.get("verdict", ""), _unmet(folder, name, record)]
         writer.writerow([name, *facts, *words])
-    batchfolder.write_text(folder.root / "batch.csv", text.getvalue())
+    textfile.write(folder.root / "batch.csv", text.getvalue())
     return Summary(
         folder.root,
         tuple(name for name, record in records.items() if record["status"] == "done"),

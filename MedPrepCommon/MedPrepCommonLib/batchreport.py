@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from . import batchfingerprint, batchfolder, batchoverview, batchrecords
+from . import batchfingerprint, batchfolder, batchoverview, batchrecords, textfile
 from . import reportparts as parts
 from .errors import FileError
 from .i18n import _
@@ -64,8 +64,8 @@ def write(root: Path, record: Mapping[str, Any]) -> None:
     training = [name for name in facts if record["cases"][name]["split"] == "train"]
     fingerprint = batchfingerprint.make(record["recipe"], facts, training)
     batchfolder.write_json(root / batchfingerprint.FILE, fingerprint)
-    batchfolder.write_text(root / PAGE, page(root, record, fingerprint))
-    batchfolder.write_text(root / TIMES, times(root))
+    textfile.write(root / PAGE, page(root, record, fingerprint))
+    textfile.write(root / TIMES, times(root))
 
 
 def page(root: Path, record: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> str:

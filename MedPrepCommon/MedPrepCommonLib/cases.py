@@ -8,6 +8,7 @@ from the CSV file's folder), and if wanted ``patient``, ``split`` (train, val or
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from . import textfile
 from .errors import FileError, ParameterError
 from .i18n import _
 from .parameters import nearest
@@ -145,20 +147,11 @@ def write_sheet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, 
     FileError
         when it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        with open(draft, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(draft, path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise FileError(
-            _("{file} cannot be written ({reason}).").format(file=path.name, reason=error.strerror),
-            _("Expected a folder that can be written to."),
-            _("Choose another folder."),
-        ) from error
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    textfile.save(path, text.getvalue())
 
 
 def from_sheet(path: str | os.PathLike[str], recipe: Recipe, columns: Mapping[str, str]) -> list[Case]:

@@ -314,19 +314,7 @@ def _inputs(recipe: Recipe, texts: list[str]) -> dict[str, str]:
                 _("Run the recipe once for each image."),
             )
         found[name] = path
-    for name in found:
-        if name not in names:
-            raise ParameterError(
-                _("Recipe {recipe} has no input {name!r}.").format(recipe=recipe.name, name=name),
-                _("Expected {names}.").format(names=", ".join(names)),
-            )
-    for wanted in recipe.inputs:
-        if wanted.name not in found and not wanted.optional:
-            raise ParameterError(
-                _("Recipe {recipe} got no {name}.").format(recipe=recipe.name, name=wanted.name),
-                _("Expected {what}.").format(what=wanted.description or _("an image")),
-                _("Give it with --input {name}=PATH.").format(name=wanted.name),
-            )
+    recipe.check_inputs(found)
     return found
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import engine
+from . import engine, textfile
 from .errors import FileError, ParameterError
 from .i18n import _
 from .job import Job
@@ -62,14 +61,4 @@ def check(path: Path, overwrite: bool) -> Path:
 
 def save(found: Landmarks, path: Path) -> None:
     """Write landmarks as JSON; the file appears complete or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        draft.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise FileError(
-            _("{file} cannot be written ({reason}).").format(file=path.name, reason=error.strerror),
-            _("Expected a folder that can be written to."),
-            _("Choose another folder."),
-        ) from error
+    textfile.save(path, json.dumps(found.to_json(), indent=1) + "\n")

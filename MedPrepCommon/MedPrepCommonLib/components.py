@@ -142,25 +142,6 @@ def sparse_components(
     return connect_runs(found[0], connectivity=connectivity, minimum_voxels=minimum_voxels)
 
 
-def components_at_thresholds(
-    array: np.ndarray,
-    thresholds: Sequence[float],
-    *,
-    connectivity: int = 26,
-    minimum_voxels: int = 1,
-    workers: int | None = None,
-    job: Job | None = None,
-) -> list[Components]:
-    """Components above each threshold, in the order given, reading the image once.
-
-    Parameters are those of :func:`sparse_components`.
-    """
-    return [
-        connect_runs(runs, connectivity=connectivity, minimum_voxels=minimum_voxels)
-        for runs in find_runs(array, thresholds, workers=workers, job=job)
-    ]
-
-
 def find_runs(
     array: np.ndarray,
     thresholds: Sequence[float],

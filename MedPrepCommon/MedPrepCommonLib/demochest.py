@@ -16,6 +16,7 @@ from .operation import create, settings
 from .recipe import Recipe
 from .result import Result
 from .runner import RecipeRun
+from .similarity import dice
 from .volume import LabelVolume, Volume
 
 TITLE = _("Chest CT")
@@ -115,12 +116,6 @@ def compare(plan: Recipe, phantom: ChestPhantom, image: Volume, done: RecipeRun)
         shape=lungs.shape[::-1],
         spacing=lungs.spacing,
     )
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice coefficient of two boolean arrays: 2 |a and b| / (|a| + |b|); 1 when both are empty."""
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return float(2 * np.count_nonzero(a & b) / total) if total else 1.0
 
 
 def _resampled(plan: Recipe, image: Volume, truth: dict[str, LabelVolume]) -> Result:

@@ -17,16 +17,13 @@ from .chestphantom import make_chest_phantom
 from .errors import MedPrepError
 from .projection import project_radiograph
 from .scenevolumes import nodeFromVolume
+from .similarity import dice
 from .volume import LabelVolume, Volume
 
 
 def emptyScene() -> None:
     """Start a scenario with nothing in the scene."""
     slicer.mrmlScene.Clear()
-
-
-def _dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2.0 * np.count_nonzero(a & b) / max(np.count_nonzero(a) + np.count_nonzero(b), 1)
 
 
 def _segments(segmentation: Any, reference: Any) -> dict[str, np.ndarray]:
@@ -98,7 +95,7 @@ class ChestScenarios(AnyVolumeScenarios):
         lungs = self.logicClass().segmentLungs(ct).lungs
         found = _segments(lungs, ct)
         for value, name in ((1, "right lung"), (2, "left lung")):
-            self.assertGreaterEqual(_dice(found[name], phantom.labels == value), 0.985, name)
+            self.assertGreaterEqual(dice(found[name], phantom.labels == value), 0.985, name)
 
     def test_recipe(self) -> None:
         self.delayDisplay("The recipe ct-lung gives an image in [0, 1] on a 1 mm grid, with its labels")
@@ -181,7 +178,7 @@ class RadiographScenarios:
         node, truth = self._radiograph()
         found = _segments(self.logicClass().segmentLungFields(node, method="classical").lungs, node)
         for value, name in ((1, "right lung"), (2, "left lung")):
-            self.assertGreaterEqual(_dice(found[name], truth == value), 0.8, name)
+            self.assertGreaterEqual(dice(found[name], truth == value), 0.8, name)
 
     def test_recipe(self) -> None:
         self.delayDisplay("The recipe gives 512 x 512 pixels whose lungs have mean 0 and deviation 1")

@@ -72,6 +72,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.views = ResultViews(self.ui, self.overlays)
         self._summary = InputSummary(self.checkId, self._setSummary)
         self._recipes = {name: recipe.load(name) for name in self.recipes}
+        known = {member for loaded in self._recipes.values() for member in recipeMembers(loaded).values()}
+        self._selectors = known - {"inputVolume"}
         if self._hasRecipes():
             self.ui.recipe_apply.connect("clicked(bool)", lambda *_args: self.onRecipe())
         panel.setMRMLScene(slicer.mrmlScene)
@@ -229,8 +231,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         chosen = self._recipe()
         self.ui.recipe_description.text = chosen.description
         used = set(recipeMembers(chosen).values())
-        known = {member for loaded in self._recipes.values() for member in recipeMembers(loaded).values()}
-        for member in known - {"inputVolume"}:
+        for member in self._selectors:
             for name in (member, f"{member}_label"):
                 getattr(self.ui, name).visible = member in used
 

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import slicer
-
 from . import codetext, recipe
 from .errors import MedPrepError
 from .i18n import _
 from .operation import known
 from .panelfields import field, referenceField
+from .panelinputs import InputTable
 from .parameternode import members
 from .recipeediting import Draft
 
@@ -41,7 +40,7 @@ class RecipeEditor:
         #: Where the recipe was opened or saved, or "".
         self.file = ""
         self._saved = ""
-        self._nodes: dict[str, Any] = {}
+        self._inputs = InputTable(ui.editor_inputs, self._say, self.onRemoveInput)
         self._showing = False
         self._fillChoices()
         self._connect()
@@ -78,13 +77,15 @@ class RecipeEditor:
             ("remove", self.onRemove),
             ("up", lambda: self.onMove(-1)),
             ("down", lambda: self.onMove(1)),
-            ("addLabels", self.onAddLabels),
+            ("addImage", lambda: self.onAddInput("image")),
+            ("addLabels", lambda: self.onAddInput("labels")),
             ("copyPython", lambda: self._copy(self.script)),
             ("copyCommand", lambda: self._copy(self.command)),
         ):
             getattr(ui, f"editor_{name}").connect("clicked(bool)", lambda *_args, act=act: act())
         ui.editor_name.connect("textEdited(QString)", lambda text: self._setText("name", text))
         ui.editor_title.connect("textEdited(QString)", lambda text: self._setText("title", text))
+        ui.editor_description.connect("textChanged()", self._onDescription)
 
     # ---- showing
 
@@ -95,8 +96,8 @@ class RecipeEditor:
         try:
             ui.editor_name.text = self.draft.record["name"]
             ui.editor_title.text = self.draft.record["title"]
-            ui.editor_description.text = self.draft.record["description"]
-            ui.editor_description.visible = bool(self.draft.record["description"])
+            ui.editor_title.cursorPosition = 0
+            ui.editor_description.plainText = self.draft.record["description"]
             ui.editor_steps.clear()
             for number, body in enumerate(self.draft.steps, 1):
                 title = next((o.title for o in self.operations if o.id == body["operation"]), "?")
@@ -105,7 +106,7 @@ class RecipeEditor:
             ui.editor_steps.setCurrentRow(min(max(row, 0), len(self.draft.steps) - 1))
         finally:
             self._showing = False
-        self._showInputs()
+        self._inputs.show(self.draft.record["inputs"])
         self.showStep()
 
     def showStep(self) -> None:
@@ -205,36 +206,8 @@ class RecipeEditor:
             table.setItem(row, 1, qt.QTableWidgetItem(reference.rstrip("?")))
             if name:
                 table.setCellWidget(row, 2, field("text", name, call))
-        table.resizeColumnsToContents()
-
-    def _showInputs(self) -> None:
-        """A node selector for every input of the recipe but the first, which is the panel's input volume."""
-        table = self.ui.editor_inputs
-        others = list(self.draft.record["inputs"].items())[1:]
-        wanted = {name: body.get("kind", "image") for name, body in others}
-        table.visible = bool(others)
-        if wanted == {name: kind for name, (kind, _selector) in self._nodes.items()}:
-            return
-        import qt
-
-        table.setRowCount(0)
-        self._nodes = {}
-        for row, (name, body) in enumerate(others):
-            labels = body.get("kind") == "labels"
-            selector = slicer.qMRMLNodeComboBox()
-            selector.nodeTypes = ["vtkMRMLSegmentationNode" if labels else "vtkMRMLScalarVolumeNode"]
-            selector.addEnabled = selector.removeEnabled = False
-            selector.noneEnabled = True
-            selector.setMRMLScene(slicer.mrmlScene)
-            selector.setCurrentNode(None)
-            selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda *_args: self._say())
-            table.setRowCount(row + 1)
-            item = qt.QTableWidgetItem(name)
-            item.setToolTip(body.get("description", ""))
-            table.setItem(row, 0, item)
-            table.setCellWidget(row, 1, selector)
-            self._nodes[name] = (body.get("kind", "image"), selector)
-        table.horizontalHeader().setStretchLastSection(True)
+        for column in (0, 1):
+            table.resizeColumnToContents(column)
 
     def _say(self) -> None:
         """Say what is wrong now, by the step's name as the list shows it."""
@@ -312,13 +285,15 @@ class RecipeEditor:
         if self.step is not None:
             self.show(self.draft.move(self.step, by))
 
-    def onAddLabels(self) -> None:
-        """One more input: a segmentation that the user supplies."""
-        number, name = 2, "labels"
-        while name in self.draft.record["inputs"]:
-            name, number = f"labels{number}", number + 1
-        if self._try(lambda: self.draft.add_input(name, labels=True)):
-            self.show()
+    def onAddInput(self, kind: str) -> None:
+        """One more input that the user supplies: an "image", or a segmentation ("labels")."""
+        self.draft.add_input(kind)
+        self.show()
+
+    def onRemoveInput(self, name: str) -> None:
+        """Take an input away."""
+        self.draft.remove_input(name)
+        self.show()
 
     def _onRename(self, text: str) -> None:
         step = self.step
@@ -335,6 +310,11 @@ class RecipeEditor:
     def _presetIndex(self, step: int) -> int:
         name = self.draft.preset(step)
         return 1 + list(self.draft.operation(step).presets).index(name) if name else 0
+
+    def _onDescription(self) -> None:
+        # Qt tells of it also when a recipe is shown. One paragraph, for lists and reports.
+        if not self._showing:
+            self._setText("description", " ".join(self.ui.editor_description.plainText.split()))
 
     def _setText(self, key: str, text: str) -> None:
         self.draft.record[key] = text
@@ -353,7 +333,7 @@ class RecipeEditor:
     def nodes(self, inputVolume: Any) -> dict[str, Any]:
         """The chosen nodes by the recipe's input names; those not chosen are left out."""
         first = next(iter(self.draft.record["inputs"]))
-        chosen = {first: inputVolume, **{name: s.currentNode() for name, (_kind, s) in self._nodes.items()}}
+        chosen = {first: inputVolume, **self._inputs.nodes()}
         return {name: node for name, node in chosen.items() if node is not None}
 
     def script(self, inputVolume: Any) -> str:

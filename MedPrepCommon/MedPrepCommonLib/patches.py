@@ -323,4 +323,5 @@ def _points(centres: Sequence[tuple[float, float, float]]) -> dict[str, Points]:
     if not 0 < len(centres) <= _MOST_POINTS:
         return {}
     names = tuple(map(str, range(len(centres))))
-    return {"patchCentres": Points(_("Centres of patches"), tuple(centres), names)}
+    # Their numbers would cover the image, and what the patches were cut around.
+    return {"patchCentres": Points(_("Centres of patches"), tuple(centres), names, shown=False)}

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import provenance
-from .errors import MedPrepError, ParameterError, RecipeError
+from .errors import InputError, MedPrepError, ParameterError, RecipeError
 from .i18n import _
 from .operation import PACKAGES, Operation, create, find, settings
 from .parameters import nearest
@@ -95,6 +95,29 @@ class Recipe:
         """SHA-256 of what the recipe does; its texts do not count."""
         record = self.to_json()
         return provenance.digest_of({key: record[key] for key in ("version", "inputs", "steps", "outputs")})
+
+    def check_inputs(self, given: Collection[str]) -> None:
+        """Hold the names of what a user supplies against the inputs.
+
+        Raises
+        ------
+        InputError
+            when the recipe has no input of a name, or needs one that is not among them.
+        """
+        names = [wanted.name for wanted in self.inputs]
+        for name in given:
+            if name not in names:
+                raise InputError(
+                    _("Recipe {recipe} has no input {name!r}.").format(recipe=self.name, name=name),
+                    _("Expected {names}.").format(names=", ".join(names)),
+                )
+        for wanted in self.inputs:
+            if wanted.name not in given and not wanted.optional:
+                raise InputError(
+                    _("Recipe {recipe} got no {name}.").format(recipe=self.name, name=wanted.name),
+                    _("Expected {what}.").format(what=wanted.description or _("an image")),
+                    _("Give it, on the command line with --input {name}=PATH.").format(name=wanted.name),
+                )
 
     def with_settings(self, changes: Mapping[str, Any]) -> Recipe:
         """A copy with parameters changed, addressed as ``operation.parameter`` or ``step.parameter``.
@@ -318,8 +341,10 @@ def _step(where: str, path: str, body: Any, available: Mapping[str, str]) -> Ste
     except MedPrepError as error:
         raise RecipeError(f"{where}: {place}: {error.wrong}", error.expected, error.advice) from error
     slots = {slot.name: slot for slot in spec.inputs}
-    inputs = {}
-    for key, value in _mapping(where, f"{path}.inputs", body["inputs"]).items():
+    inputs, given = {}, body["inputs"]
+    if given != {} or all(slot.optional for slot in spec.inputs):
+        _mapping(where, f"{path}.inputs", given)
+    for key, value in given.items():
         place = f"{path}.inputs.{key}"
         if key not in slots:
             _wrong(where, place, _("{id} has no such input").format(id=name), ", ".join(slots))

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import provenance, recipe
-from .errors import FileError, MedPrepError, ParameterError
+from . import provenance, recipe, textfile
+from .errors import MedPrepError, ParameterError
 from .i18n import _
 from .operation import Operation, create, find, settings
 from .recipe import NAME, SCHEMA, VERSION, Recipe
@@ -166,13 +166,8 @@ class Draft:
             body["inputs"] = _plain(
                 {k: [m for r in v if (m := moved(r))] for k, v in _lists(body["inputs"]).items()}
             )
-        kept = {name: moved(reference) for name, reference in self.record["outputs"].items()}
-        known = self.references()
-        self.record["outputs"] = {
-            name: reference
-            for name, reference in kept.items()
-            if reference and (reference.rstrip("?") in known and "." in reference)
-        }
+        self.record["outputs"] = {name: moved(r) for name, r in self.record["outputs"].items()}
+        self._drop_lost()
 
     def move(self, step: int, by: int) -> int:
         """Move a step by -1 or 1 places; returns its new place."""
@@ -266,25 +261,19 @@ class Draft:
         found.sort(key=lambda name: order[name.rpartition(".")[0]])
         return {(f"{n}?" if n in maybe else n): names.get(n, "") for n in found}
 
-    def add_input(self, name: str, labels: bool, optional: bool = False) -> None:
-        """One more image or label map that the user supplies.
-
-        Raises
-        ------
-        ParameterError
-            when it is no name, or taken.
-        """
-        if not NAME.fullmatch(name) or name in self._taken():
-            raise ParameterError(
-                _("{name!r} cannot be an input's name.").format(name=name),
-                _("Expected letters, digits, - and _, and a name that is not taken."),
-            )
-        kind = "labels" if labels else "image"
-        self.record["inputs"][name] = {"kind": kind, "description": "", "optional": optional}
+    def add_input(self, kind: str) -> str:
+        """One more "image" or label map ("labels") that the user supplies; the name that it gets."""
+        name = self._free(kind)
+        self.record["inputs"][name] = {"kind": kind, "description": "", "optional": False}
+        return name
 
     def remove_input(self, name: str) -> None:
-        """Take an input away; what uses it is then wrong until it is wired again."""
-        self.record["inputs"].pop(name, None)
+        """Take an input away. A step that took it does without, or is wrong until it takes something else."""
+        del self.record["inputs"][name]
+        for body in self.steps:
+            wired = _lists(body["inputs"])
+            body["inputs"] = _plain({s: [r for r in rs if r.rstrip("?") != name] for s, rs in wired.items()})
+        self._drop_lost()
 
     # ---- files
 
@@ -298,26 +287,18 @@ class Draft:
         FileError
             when the file cannot be written.
         """
-        path = Path(path)
         text = json.dumps(self.recipe().to_json(), indent=2, ensure_ascii=False) + "\n"
-        draft = path.with_name(f".{path.name}.partial")
-        try:
-            draft.write_bytes(text.encode("utf-8"))
-            draft.replace(path)
-        except OSError as error:
-            raise FileError(
-                _("The recipe cannot be written to {name} ({reason}).").format(
-                    name=path.name, reason=error.strerror
-                ),
-                _("Expected a folder that you may write to."),
-            ) from error
-        finally:
-            draft.unlink(missing_ok=True)
+        textfile.save(Path(path), text)
 
     @property
     def digest(self) -> str:
         """Of everything in it, texts included: tells whether there is something to save."""
         return provenance.digest_of(self.record)
+
+    def _drop_lost(self) -> None:
+        """Keep no result that no step makes any more."""
+        made = set(self.references()) - set(self.record["inputs"])
+        self.record["outputs"] = {n: r for n, r in self.record["outputs"].items() if r.rstrip("?") in made}
 
     def _taken(self) -> set[str]:
         return {body["id"] for body in self.steps} | set(self.record["inputs"])

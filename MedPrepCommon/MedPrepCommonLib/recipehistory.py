@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from . import provenance
@@ -46,14 +46,6 @@ def recipe_of(results: Mapping[str, Volume], name: str = "recorded", title: str 
         },
         name,
     )
-
-
-def input_digests(results: Iterable[Volume]) -> dict[str, str]:
-    """The digest of each image that :func:`recipe_of` the same results takes as an input, by input name."""
-    steps = _Steps()
-    for record in provenance.merged(volume.history for volume in results):
-        steps.add(record)
-    return {name: digest for (digest, _labels), name in steps.external.items()}
 
 
 class _Steps:

@@ -6,11 +6,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from .job import Job
+from .labelgrid import parallel_axes
 from .resampling import antialias_sigma, resample_grid
 from .volume import Volume
-
-# Grid axes that part by less than this many voxels over the whole length of the grid are parallel.
-_STRAY = 1e-3
 
 
 def onto(image: Volume, target: Volume, job: Job | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -26,11 +24,9 @@ def onto(image: Volume, target: Volume, job: Job | None = None) -> tuple[np.ndar
     """
     to_image = (np.linalg.inv(image.ijkToRAS) @ target.ijkToRAS)[[2, 1, 0, 3]][:, [2, 1, 0, 3]]
     matrix, offset = to_image[:3, :3], to_image[:3, 3]
-    axes = np.abs(matrix).argmax(axis=0)
-    strays = np.abs(matrix)
-    strays[axes, range(3)] = 0
     array = image.array
-    if sorted(axes) == [0, 1, 2] and (strays * (np.array(target.shape) - 1)).sum(axis=1).max() <= _STRAY:
+    axes = parallel_axes(matrix, target.shape)
+    if axes is not None:
         steps = matrix[axes, range(3)]
         starts, sizes = offset[axes], np.array(array.shape)[axes]
         widths = np.array(image.spacing_kji)[axes]

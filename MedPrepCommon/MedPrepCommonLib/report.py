@@ -10,12 +10,12 @@ import base64
 import csv
 import json
 import os
-from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from . import reportparts as parts
+from . import textfile
 from .errors import FileError
 from .i18n import _
 from .reportstyle import CSS
@@ -29,21 +29,10 @@ def make(folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     FileError
-        when the folder is not a MedPrep result, or a file in it is missing or damaged.
+        when the folder is no MedPrep result, a file in it is missing or damaged, or it cannot be written.
     """
     folder = Path(folder)
-    text = page(folder)
-    draft = folder / f".{PAGE}.partial"
-    try:
-        draft.write_bytes(text.encode("utf-8"))
-        draft.replace(folder / PAGE)
-    except OSError as error:
-        raise FileError(
-            _("{name} cannot be written ({reason}).").format(name=PAGE, reason=error.strerror),
-            _("Expected a folder that you may write to."),
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    textfile.save(folder / PAGE, page(folder))
     return folder / PAGE
 
 
@@ -147,8 +136,3 @@ def _missing(folder: Path, name: str) -> FileError:
         _("Expected every file that MedPrep wrote there."),
         _("Put the file back, or run the recipe again."),
     )
-
-
-def verdict_text(quality: Mapping[str, Any]) -> str:
-    """One sentence about the checks: how many of how many ask for attention."""
-    return parts.verdict_text(quality)

@@ -93,10 +93,9 @@ def _row(
     colors = outline_colors(overlay) if overlay is not None else {}
     cells, pictures = [], []
     for cut in cuts:
-        draw = reportdrawing.diverging if _is_field(volume) else reportdrawing.gray
-        rgb = draw(reportslices.sample(volume, cut), low, high)
+        rgb = _drawn(volume, cut, low, high)
         if overlay is not None:
-            reportdrawing.outline(rgb, reportslices.sample_labels(overlay, cut), colors)
+            reportdrawing.outline(rgb, reportslices.sample_nearest(overlay, cut), colors)
         reportdrawing.annotate(rgb, cut)
         bar = reportdrawing.scale_bar(cut)
         where = f"{'RAS'[cut.plane.across]} = {cut.position:.1f} mm"
@@ -143,13 +142,22 @@ def thumbnail(
     frame, labels = _turned(frame, turn), {name: _turned(volume, turn) for name, volume in labels.items()}
     found = reportslices.cuts(frame, _point(frame, labels), _THUMBNAIL)
     cut = found[len(found) // 2 if len({c.plane for c in found}) == 1 else 0]
-    rgb = (reportdrawing.diverging if _is_field(frame) else reportdrawing.gray)(
-        reportslices.sample(frame, cut), low, high
-    )
+    rgb = _drawn(frame, cut, low, high)
     for overlay in labels.values():
-        reportdrawing.outline(rgb, reportslices.sample_labels(overlay, cut), outline_colors(overlay), 1)
+        reportdrawing.outline(rgb, reportslices.sample_nearest(overlay, cut), outline_colors(overlay), 1)
     reportdrawing.annotate(rgb, cut)
     return reportdrawing.png(rgb)
+
+
+def _drawn(volume: Volume, cut: reportslices.Cut, low: float, high: float) -> np.ndarray:
+    """One slice of an image as RGB."""
+    values = reportslices.sample(volume, cut)
+    if _is_field(volume):
+        return reportdrawing.diverging(values, low, high)
+    if _is_cleared(volume):
+        nearest = reportslices.sample_nearest(volume, cut).reshape(*cut.size, -1)
+        values[(nearest == 0).all(axis=2)] = np.nan
+    return reportdrawing.gray(values, low, high)
 
 
 def _black_and_white(window: tuple[float, float]) -> tuple[float, float]:
@@ -170,6 +178,18 @@ def _is_field(volume: Volume) -> bool:
     return volume.components == 1 and volume.info.get("colors") == "diverging"
 
 
+def _is_cleared(volume: Volume) -> bool:
+    """Whether everything around the patient was set to 0, although 0 is no dark value (mean 0, deviation 1).
+
+    Drawn as it is, the background would be as bright as grey matter.
+    """
+    array = volume.array
+    if array.dtype.kind != "f" or is_hounsfield(volume):
+        return False
+    ends = tuple(slice(None, None, max(n - 1, 1)) for n in volume.shape)
+    return not array[ends].any() and bool(some(volume).min() < 0)
+
+
 def _shown(low: float, high: float, volume: Volume) -> str:
     if _is_field(volume):
         return _("blue {low}, grey {middle}, red {high}").format(
@@ -177,6 +197,8 @@ def _shown(low: float, high: float, volume: Volume) -> str:
         )
     unit = " HU" if is_hounsfield(volume) else ""
     text = _("black {low}, white {high}").format(low=f"{low:g}{unit}", high=f"{high:g}{unit}")
+    if _is_cleared(volume):
+        text += _("; the 0 around it: black")
     if volume.components > 1:
         names = volume.info.get("channelNames") or range(1, volume.components + 1)
         colors = (_("red"), _("green"), _("blue"), _("not shown"))

@@ -209,14 +209,15 @@ def sample(volume: Volume, cut: Cut) -> np.ndarray:
     return channels[0] if volume.components == 1 else np.stack(channels, axis=2)
 
 
-def sample_labels(labels: LabelVolume, cut: Cut) -> np.ndarray:
-    """Labels at the cut's pixels by the nearest voxel: (rows, columns), 0 outside."""
-    places, outside = _indices(labels, cut, 1)
+def sample_nearest(volume: Volume, cut: Cut) -> np.ndarray:
+    """The voxel nearest to each of the cut's pixels: (rows, columns[, component]), 0 outside."""
+    places, outside = _indices(volume, cut, 1)
     nearest = np.floor(places + 0.5).astype(np.intp)
-    for axis, length in enumerate(labels.shape):
+    for axis, length in enumerate(volume.shape):
         np.clip(nearest[axis], 0, length - 1, out=nearest[axis])
-    values = labels.array[tuple(nearest)]
-    return np.where(outside, 0, values)
+    values = volume.array[tuple(nearest)]
+    values[outside] = 0
+    return values
 
 
 def _indices(volume: Volume, cut: Cut, fine: int) -> tuple[np.ndarray, np.ndarray]:

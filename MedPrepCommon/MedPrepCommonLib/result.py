@@ -53,11 +53,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Points:
-    """Named places in the patient, RAS millimetres, shape (n, 3)."""
+    """Named places in the patient, RAS millimetres, shape (n, 3).
+
+    Those that would cover the image are not `shown` in a scene until the user wants to see them.
+    """
 
     title: str
     positions: tuple[tuple[float, float, float], ...]
     labels: tuple[str, ...]
+    shown: bool = True
 
 
 @dataclass(frozen=True)

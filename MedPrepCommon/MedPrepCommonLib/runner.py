@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from . import engine, provenance
-from .errors import InputError
 from .i18n import _
 from .job import Job
 from .patchset import PatchSet
@@ -43,7 +42,8 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
     """
     job = job or Job.quiet()
     named = {reference.rstrip("?"): name for name, reference in recipe.outputs.items()}
-    held: dict[str, Volume] = _checked(recipe, inputs)
+    recipe.check_inputs(inputs)
+    held: dict[str, Volume] = dict(inputs)
     digests = {name: provenance.digest(volume) for name, volume in held.items()}
     facts = {name: _facts(volume, digests[name]) for name, volume in held.items()}
     # Tells this run's steps from those of the same recipe on another image, where histories meet later.
@@ -87,24 +87,6 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
     }
     job.report(1.0)
     return RecipeRun(total, record)
-
-
-def _checked(recipe: Recipe, inputs: Mapping[str, Volume]) -> dict[str, Volume]:
-    names = [i.name for i in recipe.inputs]
-    for name in inputs:
-        if name not in names:
-            raise InputError(
-                _("Recipe {recipe} has no input {name!r}.").format(recipe=recipe.name, name=name),
-                _("Expected {names}.").format(names=", ".join(names)),
-            )
-    for wanted in recipe.inputs:
-        if wanted.name not in inputs and not wanted.optional:
-            raise InputError(
-                _("Recipe {recipe} got no {name}.").format(recipe=recipe.name, name=wanted.name),
-                _("Expected {what}.").format(what=wanted.description or _("a volume")),
-                _("Give it, for example with --input {name}=PATH.").format(name=wanted.name),
-            )
-    return dict(inputs)
 
 
 def _absent(step: Step, held: Mapping[str, Volume]) -> str:

@@ -9,7 +9,6 @@ import slicer
 
 from .brainphantom import BrainPhantom, make_brain_phantom
 from .chestphantom import ChestPhantom, make_chest_phantom
-from .projection import project_radiograph
 from .scenevolumes import nodeFromVolume
 from .volume import Volume
 
@@ -49,9 +48,10 @@ def brainNodes(phantom: BrainPhantom) -> list[Any]:
 
 def loadChestRadiograph() -> Any:
     """Add the radiograph of the chest phantom to the scene and return its volume node."""
-    phantom = make_chest_phantom()
-    made = project_radiograph(Volume(phantom.hu, phantom.ijkToRAS, NAME, "CT"))
-    return nodeFromVolume(made.image, RADIOGRAPH)
+    # Only here: it brings the report along, and Slicer reads this file when it starts.
+    from .demoxray import make_radiograph
+
+    return nodeFromVolume(make_radiograph().image, RADIOGRAPH)
 
 
 _LOADERS: dict[str, Callable[[], Any]] = {

@@ -85,13 +85,14 @@ def nodesFromFigure(figure: Figure, name: str) -> list[Any]:
 
 
 def nodeFromPoints(points: Points, name: str) -> Any:
-    """A new vtkMRMLMarkupsFiducialNode with named points (RAS millimetres)."""
+    """A new vtkMRMLMarkupsFiducialNode with named points (RAS millimetres), hidden where they say so."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", uniqueName(name))
     with slicer.util.NodeModify(node):
         for position, label in zip(points.positions, points.labels, strict=True):
             node.AddControlPointWorld(vtk.vtkVector3d(*(float(v) for v in position)), label)
     # Shown last: each further point would be drawn in every view.
     node.CreateDefaultDisplayNodes()
+    node.SetDisplayVisibility(points.shown)
     return node
 
 

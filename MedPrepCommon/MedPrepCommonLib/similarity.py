@@ -1,4 +1,7 @@
-"""How near an image comes to a reference: mean squared error, peak signal to noise, structural similarity."""
+"""How near an image comes to a reference: mean squared error, peak signal to noise, structural similarity.
+
+And how near one mask comes to another.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,12 @@ _STRIP = 1 << 14
 _BLOCK = 1 << 17
 # Up to here OpenBLAS stays in the calling thread.
 _DOT = 1 << 13
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Dice coefficient of two boolean arrays: 2 |a and b| / (|a| + |b|); 1 when both are empty."""
+    total = np.count_nonzero(a) + np.count_nonzero(b)
+    return float(2 * np.count_nonzero(a & b) / total) if total else 1.0
 
 
 def mse(

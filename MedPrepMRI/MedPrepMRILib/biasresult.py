@@ -11,6 +11,7 @@ from MedPrepCommonLib.result import Curve, Figure, Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Volume
 from MedPrepMRILib.brainmask import find_tissue
 from MedPrepMRILib.correction import Correction, Measures
+from MedPrepMRILib.ctvalues import ct_checks
 
 OUTPUTS = ("image", "biasField", "statistics", "histogram")
 RECORDS = ("statistics", "histogram")
@@ -49,6 +50,7 @@ def bias_result(image: Volume, mask: np.ndarray, found: Correction) -> Result:
         tables={"statistics": statistics_table(found.measures)},
         figures={"histogram": histogram(image.array, found.image, mask)},
         metrics=metrics(found.measures),
+        checks=ct_checks(image),
     )
 
 

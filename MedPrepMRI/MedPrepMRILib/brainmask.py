@@ -15,6 +15,7 @@ from MedPrepCommonLib.orientation import orientation
 from MedPrepCommonLib.result import Check, Result
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 from MedPrepMRILib.brainsurface import Levels, filled, find_surface
+from MedPrepMRILib.ctvalues import ct_checks
 from MedPrepMRILib.headcells import HeadCells, foreground, head_cells, largest, without_holes
 
 # Below the vertex a head is brain for this long (mm); neck and face must not pull the start downwards.
@@ -205,7 +206,7 @@ class BrainMask:
     }
 
     def __call__(self, image: Volume, job: Job) -> Result:
-        notes, checks = [], []
+        notes, checks = [], ct_checks(image)
         if self.region == "foreground":
             mask, stripped = foreground(image, job), False
             segment = FOREGROUND

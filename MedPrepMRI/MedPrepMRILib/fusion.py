@@ -16,6 +16,7 @@ from MedPrepCommonLib.volume import LabelVolume, Volume
 
 from . import combining, fusionreport
 from .brainmask import BRAIN
+from .ctvalues import ct_checks
 from .fusionparts import Aligned, aligned, reference_mask, scaled
 from .registration import register
 from .samehead import likeness
@@ -184,6 +185,7 @@ class Fuse:
         share = 0.6 / len(given)
         for n, (name, volume) in enumerate(given.items()):
             part = job.part(n * share, (n + 1) * share, SEQUENCES[name])
+            result.checks += ct_checks(volume, SEQUENCES[name])
             found = None
             if name != reference and self.registration == "rigid":
                 found = register(fixed, volume, part.part(0.0, 0.7))

@@ -16,6 +16,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, Unit, Words, operatio
 from MedPrepCommonLib.result import Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Volume
 
+from .ctvalues import ct_checks
 from .within import within
 
 _RANGES = {"[0, 1]": (0.0, 1.0), "[-1, 1]": (-1.0, 1.0)}
@@ -167,7 +168,9 @@ class NormalizeMRI:
             )
         inside = within(image, mask, job.part(0.0, 0.5), self.region)
         method = {"zscore": self._zscore, "percentile": self._percentile, "nyul": self._nyul}[self.method]
-        return method(image, inside, job.part(0.5, 1.0))
+        result = method(image, inside, job.part(0.5, 1.0))
+        result.checks += ct_checks(image)
+        return result
 
     def _zscore(self, image: Volume, inside: np.ndarray, job: Job) -> Result:
         found = voxel_statistics.statistics(image.array, inside, job=job.part(0.0, 0.5))

@@ -6,11 +6,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedPrepCommonLib.job import Job
+from MedPrepCommonLib.labelgrid import parallel_axes
 from MedPrepCommonLib.resampling import ORDERS, antialias_sigma, resample_grid
 from MedPrepCommonLib.volume import LPS_TO_RAS, Volume
 
-# Grid axes that part by less than this many voxels over the whole length of the grid are parallel.
-_STRAY = 1e-3
 # Slices that are resampled between two looks at Cancel.
 _SLAB = 8
 
@@ -42,7 +41,7 @@ def onto(
     turn, offset = to_image[2::-1, 2::-1], to_image[2::-1, 3]
     low, high = float(image.array.min()), float(image.array.max())
     covered = _covered(turn, offset, image.shape, target.shape)
-    axes = _parallel_axes(turn, target.shape)
+    axes = parallel_axes(turn, target.shape)
     if axes is not None:
         values = _by_axes(image, target, turn, offset, axes, method, (low, high), job)
     else:
@@ -50,16 +49,6 @@ def onto(
         np.clip(values, low, high, out=values)
     values[~covered] = low
     return values, covered
-
-
-def _parallel_axes(turn: np.ndarray, shape: tuple[int, int, int]) -> list[int] | None:
-    """The image axis along which each target axis runs, or None where they do not run along axes."""
-    strays = np.abs(turn)
-    axes = strays.argmax(axis=0)
-    strays[axes, range(3)] = 0
-    if sorted(axes) != [0, 1, 2] or (strays @ (np.array(shape) - 1.0)).max() > _STRAY:
-        return None
-    return [int(axis) for axis in axes]
 
 
 def _by_axes(

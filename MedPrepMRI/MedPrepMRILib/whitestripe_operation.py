@@ -14,6 +14,7 @@ from MedPrepCommonLib.operation import Help, Preset, Span, Words, operation
 from MedPrepCommonLib.result import Check, Curve, Figure, Result, Table
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 
+from .ctvalues import ct_checks
 from .whitestripe import Stripe, find_stripe, moments
 from .within import within
 
@@ -148,6 +149,8 @@ class WhiteStripe:
         share = rows[0][-1] / 100
         result.metrics |= {"voxels": rows[0][-2], "share": share}
         result.tables["whiteStripe"] = Table(_("White stripe"), _COLUMNS, tuple(rows))
+        for name, volume, _sequence in given:
+            result.checks += ct_checks(volume, "" if volume is image else name)
         result.checks += [_check(share, self.width, len(found), common), *_peak_checks(found)]
         return result
 

@@ -9,7 +9,7 @@ import numpy as np
 from MedPrepCommonLib.i18n import _
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import Help, Preset, Span, operation
-from MedPrepCommonLib.result import Check, Curve, Figure, Result, Table, worst
+from MedPrepCommonLib.result import Check, Curve, Figure, Result, check_table, worst
 from MedPrepCommonLib.volume import Volume
 
 from . import filefacts
@@ -93,12 +93,6 @@ class CheckXray:
             },
             checks=checks,
         )
-
-
-def check_table(checks: list[Check]) -> Table:
-    """The checks as a table, one row each."""
-    rows = tuple((c.name, c.verdict, c.value, c.limit, c.advice) for c in checks)
-    return Table(_("Quality control"), ("check", "verdict", "value", "limit", "advice"), rows)
 
 
 def _size(picture: Radiograph, least: int) -> Check:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from MedPrepCommonLib import distribution
 from MedPrepCommonLib.similarity import psnr, ssim
 
 # Structures are looked at on about this many pixels along the shorter side, between these two Gaussians: on a
@@ -69,9 +70,7 @@ def measure(reference: np.ndarray, enhanced: np.ndarray) -> Measures:
 def entropy(image: np.ndarray) -> float:
     """Shannon's entropy in bits of 256 equal grey levels from 0 to 1."""
     level = np.clip(image * np.float32(256), 0, 255).astype(np.uint8)
-    share = np.bincount(level.reshape(-1), minlength=256) / image.size
-    share = share[share > 0]
-    return float(-(share * np.log2(share)).sum())
+    return distribution.entropy(np.bincount(level.reshape(-1)))
 
 
 def edge_strength(image: np.ndarray) -> float:

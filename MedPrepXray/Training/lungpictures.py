@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from MedPrepCommonLib import similarity
 from MedPrepXrayLib import lunginput
 
 # Pictures are kept a little finer than the network sees them, so that a turned one is still sharp.
@@ -251,9 +252,8 @@ def collimated(grey: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, 
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice coefficient of two boolean arrays; 1 when both are empty."""
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return round(float(2 * np.count_nonzero(a & b) / total), 5) if total else 1.0
+    """Dice coefficient of two boolean arrays to 5 digits, as the tables hold it; 1 when both are empty."""
+    return round(similarity.dice(a, b), 5)
 
 
 def split(pictures: list[Picture], folds: int, seed: int) -> dict[str, int]:
