@@ -439,7 +439,7 @@ def test_the_field_takes_in_a_dent_and_evens_out_the_wall():
     lung = i**2 + j**2 < 32**2
     dent = (i - 30) ** 2 + j**2 + k**2 < 6**2
     hu = np.where(lung & ~dent, LUNG, 40).astype(np.int16)
-    field = lung_field(hu, lung & ~dent, None, (1.5, 1.5, 1.5), 8.0, Job.quiet())
+    field = lung_field(hu, lung & ~dent, (), (1.5, 1.5, 1.5), 8.0, Job.quiet())
     inner = np.zeros(lung.shape, bool)
     inner[tuple(slice(a, a + n) for a, n in zip(field.start, field.inside.shape, strict=True))] = field.inside
     # The ball cannot reach the last corner between the dent and the round wall.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from MedPrepCommonLib.job import Job
+from MedPrepCommonLib.volume import label_values
 
 from .coarsegrid import CoarseGrid
 from .morphology import bounding_box, close
@@ -52,8 +53,8 @@ class LungField:
 
 def lung_field(
     hu: np.ndarray,
-    lungs: np.ndarray,
-    excluded: np.ndarray | None,
+    labels: np.ndarray,
+    excluded: Sequence[int],
     spacing_kji: Sequence[float],
     closing_mm: float,
     job: Job,
@@ -62,9 +63,13 @@ def lung_field(
 
     Parameters
     ----------
-    hu : (k, j, i) Hounsfield units. lungs : the same shape, bool.
-    excluded : bool, never taken in (airway). closing_mm : radius of the ball; 0 leaves the lungs as they are.
+    hu : (k, j, i) Hounsfield units.
+    labels : whole numbers or bool, the same shape. What has one value is closed by itself, so that the thin
+        septum between two lungs stays outside; 0 is no lung.
+    excluded : values that are no lung and never taken in (airway).
+    closing_mm : radius of the ball; 0 leaves the lungs as they are.
     """
+    lungs = (labels != 0) & ~np.isin(labels, excluded) if len(excluded) else labels != 0
     spacing_kji = tuple(float(step) for step in spacing_kji)
     box = bounding_box(lungs, [int(2.0 / step) + 1 for step in spacing_kji])
     if box is None:
@@ -72,7 +77,7 @@ def lung_field(
     inside = np.ascontiguousarray(lungs[box])
     job.report(0.1)
     if closing_mm > 0:
-        _close(inside, None if excluded is None else excluded[box], spacing_kji, closing_mm, job)
+        _close(inside, labels[box], excluded, spacing_kji, closing_mm, job)
     job.report(0.6)
     part = hu[box]
     lung_hu = _median_of_lung(part, inside)
@@ -133,12 +138,21 @@ def _continue(
     filled.reshape(-1)[film_at] = np.minimum(total[found] / count[found], flat[film_at])
 
 
-def _close(inside: np.ndarray, excluded: np.ndarray | None, spacing_kji, closing_mm: float, job: Job) -> None:
+def _close(
+    inside: np.ndarray, labels: np.ndarray, excluded: Sequence[int], spacing_kji, closing_mm: float, job: Job
+) -> None:
     """Take in what a ball cannot reach from outside; in place. On cells, with their share of lung."""
     grid = CoarseGrid(inside.shape, spacing_kji, _CELL_MM)
-    share = grid.mean(inside.view(np.uint8) * np.uint8(255), job.part(0.1, 0.3)).astype(np.uint8)
-    closed = close(share, closing_mm, grid.spacing_kji)
-    job.report(0.5)
+    share = np.zeros(grid.shape, np.uint8)
+    closed = np.zeros(grid.shape, np.uint8)
+    sides = [value for value in label_values(labels) if value and value not in excluded]
+    for n, value in enumerate(sides):
+        here = job.part(0.1 + 0.4 * n / len(sides), 0.1 + 0.4 * (n + 1) / len(sides))
+        side = (labels == value).view(np.uint8) * np.uint8(255)
+        part = grid.mean(side, here.part(0.0, 0.5)).astype(np.uint8)
+        share += part
+        np.maximum(closed, close(part, closing_mm, grid.spacing_kji), out=closed)
+        here.report(1.0)
     cells = np.argwhere((closed > share) & (closed >= _HALF // 2))
     if not len(cells):
         return
@@ -148,8 +162,8 @@ def _close(inside: np.ndarray, excluded: np.ndarray | None, spacing_kji, closing
     if within is not None:
         added &= within
     chosen = index[added]
-    if excluded is not None:
-        chosen = chosen[~np.ascontiguousarray(excluded).reshape(-1)[chosen]]
+    if len(excluded):
+        chosen = chosen[~np.isin(np.ascontiguousarray(labels).reshape(-1)[chosen], excluded)]
     inside.reshape(-1)[chosen] = True
 
 

@@ -171,12 +171,10 @@ class Nodules:
                 )
             except InputError as error:
                 return None, [Check(_("Lungs"), "fail", error.wrong, error.expected, error.advice)]
-            inside, airway = (values > 0) & (values != AIRWAY), values == AIRWAY
+            airway = [AIRWAY]
         else:
-            values = axes.view(lungs.array)
-            airway = np.isin(values, _airway_values(lungs))
-            inside = (values != 0) & ~airway
-        field = lung_field(hu, inside, airway, spacing, self.closing, job.part(0.7, 1.0))
+            values, airway = axes.view(lungs.array), _airway_values(lungs)
+        field = lung_field(hu, values, airway, spacing, self.closing, job.part(0.7, 1.0))
         if field is None:
             return None, [
                 Check(

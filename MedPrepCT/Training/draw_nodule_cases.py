@@ -2,7 +2,7 @@
 
     python MedPrepCT/Training/draw_nodule_cases.py FOLDER [SCAN[=NODULES] ...]
 
-Writes 42 phantoms to train on and 21 held out, and of each chest CT given four copies with nodules drawn in, the
+Writes 48 phantoms to train on and 24 held out, and of each chest CT given four copies with nodules drawn in, the
 last held out. NODULES is a mask of real nodules in the scan: nothing is drawn there, and they are neither trained on
 nor counted. What is already in FOLDER stays. The distributed networks saw lidc0314-2mm (=nodule.nii.gz),
 cip-ct64/ct.nrrd and lungdx-a0002-8mm-b40f/dicom (=tumour-boxes.nii.gz). About 10 s a phantom.
@@ -45,6 +45,7 @@ GRIDS = (
     ((240, 280, 280), (1.25, 1.2, 1.2)),
     ((120, 440, 440), (2.5, 0.75, 0.75)),
     ((300, 272, 272), (1.0, 1.25, 1.25)),
+    ((150, 256, 256), (2.0, 1.4, 1.4)),
 )
 # Rounds through the grids, and the first seed.
 ROUNDS = {"fit": (6, 7100), "held": (3, 8100)}

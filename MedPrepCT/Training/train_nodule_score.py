@@ -49,9 +49,7 @@ def _measure(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as case:
         hu, spacing, lungs = case["hu"], case["spacing"], case["lungs"]
         truth, known = case["truth"], case["known"]
-    field = lung_field(
-        hu, (lungs > 0) & (lungs != AIRWAY), lungs == AIRWAY, spacing, CLOSING_MM, Job.quiet()
-    )
+    field = lung_field(hu, lungs, (AIRWAY,), spacing, CLOSING_MM, Job.quiet())
     seeds = find_blobs(field, DIAMETERS_MM)
     shapes = feel_out(Probe(field, Job.quiet()), seeds, 0.5)
     table = features(shapes, seeds, field.spacing_kji, field.lung_hu)

@@ -16,7 +16,7 @@ from .i18n import _
 from .labelgrid import onto_grid
 from .scenenames import safeName, uniqueName
 from .terminology import TISSUE, segment_from_entry, terminology_entry
-from .volume import LabelVolume, Segment, Volume
+from .volume import LabelVolume, Segment, Volume, label_values
 
 SEGMENTS = "MedPrep.segments"
 
@@ -152,16 +152,6 @@ def vtkSegmentationFromLabels(labels: LabelVolume) -> Any:
         ids.add(segmentId)
         segmentation.AddSegment(entry, segmentId)
     return segmentation
-
-
-def label_values(array: np.ndarray) -> list[int]:
-    """Sorted distinct values of a (k, j, i) integer array, 0 included when present."""
-    if array.dtype == np.uint8 or (array.min() >= 0 and array.max() < 65536):
-        counts = np.zeros(65536, dtype=bool)
-        for plane in array:
-            counts[plane] = True
-        return [int(v) for v in np.flatnonzero(counts)]
-    return [int(v) for v in np.unique(array)]
 
 
 def _labelsFromSegmentation(node: Any, referenceNode: Any) -> LabelVolume:

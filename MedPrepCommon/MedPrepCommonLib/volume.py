@@ -280,3 +280,13 @@ class LabelVolume(Volume):
                 _("Choose another mask, or none."),
             )
         return found
+
+
+def label_values(array: np.ndarray) -> list[int]:
+    """Sorted distinct values of a (k, j, i) integer array, 0 included when present."""
+    if array.dtype == np.uint8 or (array.min() >= 0 and array.max() < 65536):
+        counts = np.zeros(65536, dtype=bool)
+        for plane in array:
+            counts[plane] = True
+        return [int(v) for v in np.flatnonzero(counts)]
+    return [int(v) for v in np.unique(array)]
