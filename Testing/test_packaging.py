@@ -140,14 +140,15 @@ def test_environment_holds_exactly_the_pinned_versions():
 
     from packaging.requirements import Requirement
 
-    pins = {}
-    for line in (REPOSITORY / "constraints.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            pin = Requirement(line)
-            if pin.marker is None or pin.marker.evaluate():
-                pins[names_of([pin.name]).pop()] = pin.specifier
-    todo = names_of((REPOSITORY / "requirements.txt").read_text().splitlines())
-    seen = set()
+    def wanted_here(name: str) -> dict:
+        """Names and versions of the lines that hold for this Python and system."""
+        lines = (REPOSITORY / name).read_text().splitlines()
+        found = [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+        found = [each for each in found if each.marker is None or each.marker.evaluate()]
+        return {names_of([each.name]).pop(): each.specifier for each in found}
+
+    pins = wanted_here("constraints.txt")
+    todo, seen = set(wanted_here("requirements.txt")), set()
     while todo:
         name = todo.pop()
         seen.add(name)
