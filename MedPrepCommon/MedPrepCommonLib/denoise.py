@@ -129,8 +129,8 @@ class Denoise:
         for start in range(0, depth, slab):
             stop = min(start + slab, depth)
             first, last = max(0, start - _ITERATIONS), min(depth, stop + _ITERATIONS)
-            part = image.array[first:last].astype(np.float32)
-            diffused = _diffused(part, steps, gradient, job.part(start / depth, stop / depth))
+            part = job.part(start / depth, stop / depth)
+            diffused = _diffused(image.array[first:last], steps, gradient, part)
             result[start:stop] = diffused[start - first : stop - first]
         return result
 
@@ -163,13 +163,13 @@ class Denoise:
 
 
 def _diffused(array: np.ndarray, steps: list[float], gradient: float, job: Job) -> np.ndarray:
-    """Float32 after curvature diffusion that slows down at this gradient, per voxel of the finest axis."""
+    """The array after curvature diffusion that slows down at this gradient, per voxel of the finest axis."""
     # ITK's conductance is relative to the mean gradient of what it is given, so that has to be known.
     average = _mean_square_gradient(array, steps)
     if average == 0:
         return array
     axes = [axis for axis, n in enumerate(array.shape) if n > 1]
-    source = sitk.GetImageFromArray(array.squeeze())
+    source = sitk.GetImageFromArray(array.squeeze().astype(np.float32))
     source.SetSpacing([steps[axis] for axis in axes][::-1])
     diffusion = sitk.CurvatureAnisotropicDiffusionImageFilter()
     diffusion.SetTimeStep(1 / 2 ** (len(axes) + 1))
