@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .deformation import Deformation
+from .integers import put_rounded, work_type
 from .job import Job
 from .parallel import Crew
 
@@ -83,7 +84,8 @@ def warp(
     ----------
     image, labels : (k, j, i) on one grid, in any memory order; not copied where they fill their memory.
     outside : value of the image beyond its border; None continues it. Labels are 0 there.
-    results : arrays of the same shape to write to: float32 or float64 for the image, for labels their own.
+    results : arrays of the same shape to write to, for labels of their type; whole numbers for the image are
+        rounded half up and limited to what the type holds.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def warp(
             k, start = starts[piece]
             stop = min(start + rows, height)
             if scratch[worker] is None:
-                scratch[worker] = _Scratch((rows, width), image.size, results[0].dtype)
+                scratch[worker] = _Scratch((rows, width), image.size, work_type(results[0].dtype))
             own = scratch[worker].rows(stop - start)
             gone = _beyond(read(k, start, stop, own.place), image.shape)
             _split(own, image.shape)
@@ -111,7 +113,7 @@ def warp(
                 missed[piece] = int(np.count_nonzero(gone))
                 if outside is not None:
                     values[gone] = outside
-            results[0][k, start:stop] = values
+            put_rounded(values, results[0][k, start:stop])
             if maps:
                 _to_nearest(own)
             for label, result in zip(maps, results[1:], strict=True):
