@@ -42,9 +42,19 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [*map(str, module_folders()), *filter(None, [os.environ.get("PYTHONPATH", "")])]
 )
 
-# These look at the source tree itself.
+# These look at the source tree itself, or measure it.
 collect_ignore = (
-    ["test_layers.py", "test_packaging.py", "test_run.py"] if "MEDPREP_MODULE_DIRS" in os.environ else []
+    [
+        "test_bench.py",
+        "test_docs.py",
+        "test_layers.py",
+        "test_memory.py",
+        "test_packaging.py",
+        "test_readme.py",
+        "test_run.py",
+    ]
+    if "MEDPREP_MODULE_DIRS" in os.environ
+    else []
 )
 
 # No deadline: shared machines are noisy. CI draws the same examples every time, so a failure can be repeated.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -195,6 +197,24 @@ def test_an_affine_map_equals_simpleitk() -> None:
     wanted = sitk.GetArrayFromImage(sitk.Resample(image, image, transform, sitk.sitkLinear, -5.0))
     different = np.abs(found - wanted) > 0.5
     assert different.mean() < 1e-3  # at the image's border by rounding
+
+
+def test_memory_is_that_of_the_results(monkeypatch) -> None:
+    """Image and label map take 5 bytes per voxel, a thread 2 MB; nothing waits to be collected."""
+    monkeypatch.setenv("MEDPREP_THREADS", "1")
+    shape = (60, 160, 160)
+    image, label = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+    deformation = bent(shape, (1.0, 1.0, 1.0), distance=40.0)
+    gc.disable()
+    tracemalloc.start()
+    try:
+        warp(image, [label], deformation, 0.0, [np.empty_like(image), np.empty_like(label)], Job.quiet())
+        left, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert peak < 5 * image.size + (3 << 20)
+    assert left < image.size / 4
 
 
 # ---- no folds

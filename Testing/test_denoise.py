@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from MedPrepCommonLib import denoise as _registered  # noqa: F401
+from MedPrepCommonLib import denoise as denoising
 from MedPrepCommonLib import engine, weightedmeans
 from MedPrepCommonLib.errors import Cancelled, InputError
 from MedPrepCommonLib.job import Job
@@ -148,6 +148,18 @@ def test_diffusion_slows_down_at_a_gradient_given_in_noise(shape) -> None:
         for a in (image, much)
     ]
     assert np.abs(found[0] - found[1])[:, :, :30].max() < 0.5
+
+
+def test_diffusion_in_parts_is_diffusion_of_the_whole(monkeypatch) -> None:
+    volume = Volume(scene((40, 36, 32))[1], matrix((1.0, 1.0, 2.0)))
+    volume = volume.with_array(np.where(np.arange(40)[:, None, None] < 20, 7, volume.array))  # a part is even
+    found = []
+    for slab in (40, 8):
+        monkeypatch.setattr(denoising, "_SLAB", slab)
+        monkeypatch.setattr(denoising, "_PARTS", 8)
+        found.append(denoise(volume, method="diffusion", noise=20.0).images["image"].array)
+    assert np.abs(found[0] - found[1]).max() < 1e-3
+    assert np.abs(found[0] - volume.array)[20:].max() > 20
 
 
 # ---- what it is for

@@ -14,6 +14,7 @@ from .cropping import distinct_names, require_same_grid
 from .deformation import INJECTIVE
 from .errors import ParameterError
 from .i18n import _
+from .integers import work_type
 from .job import Job
 from .operation import Help, Preset, Span, Unit, Words, operation
 from .orientation import Orientation, orientation
@@ -232,8 +233,6 @@ class Augment:
         flip = tuple(slice(None, None, -1 if f else 1) for f in drawn.flips)
         sources = [turned.view(volume.array)[flip] for volume in (image, *labels)]
         kinds = [volume.array.dtype.newbyteorder("=") for volume in (image, *labels)]
-        # Float32 holds integers of up to 24 bits; wider values are computed in float64.
-        narrow = kinds[0] == np.float32 or (kinds[0].kind in "iu" and kinds[0].itemsize <= 2)
         finals = [np.empty(image.shape, kind) for kind in kinds]
         targets = [turned.view(final) for final in finals]
         smallest, missed = 1.0, 0.0
@@ -242,8 +241,9 @@ class Augment:
                 job.check()
                 target[...] = source
             return finals, smallest, missed
-        work = np.float32 if narrow else np.float64
-        values = targets[0] if kinds[0] == work else turned.view(np.empty(image.shape, work))
+        work = work_type(kinds[0])
+        own = kinds[0] == work or not drawn.intensities.changes
+        values = targets[0] if own else turned.view(np.empty(image.shape, work))
         if drawn.moves:
             deformation = drawn.deformation(frame)
             smallest = deformation.smallest_jacobian()

@@ -42,8 +42,11 @@ class Deformation:
     lattice: np.ndarray | None = None
     distance: float = 1.0
 
-    def reader(self) -> Callable[[int, int, int], np.ndarray]:
-        """A function (slice, first row, last row + 1) -> (3, rows, columns): input voxel indices, float32."""
+    def reader(self) -> Callable[..., np.ndarray]:
+        """A function (slice, first row, last row + 1) -> (3, rows, columns): input voxel indices, float32.
+
+        It writes them to its fourth argument, if there is one.
+        """
         spacing = np.array(self.spacing)
         centre = (np.array(self.shape) - 1) / 2
         # In voxels: steps along the three axes, and where voxel 0 goes.
@@ -58,13 +61,13 @@ class Deformation:
             turned = np.tensordot(self.matrix / spacing[:, None], self.lattice, 1)
             bend = Rows(turned, [self._weights(axis) for axis in range(3)])
 
-        def read(k: int, start: int, stop: int) -> np.ndarray:
+        def read(k: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
             first = (origin + steps[:, 0] * k).astype(np.float32)
             rows = along[1][:, start:stop] + first[:, None]
             if bend is None:
-                place = rows[:, :, None] + along[2][:, None, :]
+                place = np.add(rows[:, :, None], along[2][:, None, :], out=out)
             else:
-                place = bend(k, start, stop)
+                place = bend(k, start, stop, out)
                 place += rows[:, :, None]
                 place += along[2][:, None, :]
             here = k, np.arange(start, stop)[:, None], np.arange(self.shape[2])

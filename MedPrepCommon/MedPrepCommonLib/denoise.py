@@ -26,6 +26,8 @@ _VOLUME, _SLICE = (2, 1), (5, 2)
 _FALLOFF, _DIFFERENCE, _GRADIENT = 0.6, 2.0, 1.0
 # Bilateral: standard deviation of the weight by place, in the finest voxels. Diffusion: steps.
 _DISTANCE, _ITERATIONS = 1.2, 5
+# Diffusion holds three float32 copies of what it works on: of a part at a time, of at least so many slices.
+_PARTS, _SLAB = 3, 32
 # Share of the small structures that may be lost without a warning; fewer structures than this say nothing.
 _LOST, _FEW = 0.1, 5
 
@@ -115,42 +117,22 @@ class Denoise:
         )  # fmt: skip
 
     def _diffusion(self, image: Volume, noise: float, job: Job) -> np.ndarray:
-        """ITK's filter: its conductance is relative to the image's mean gradient, so that has to be known."""
+        """ITK's filter, in parts with as many slices around them as it has steps: each step looks one on."""
         axes = [axis for axis, n in enumerate(image.shape) if n > 1]
         finest = min(image.spacing_kji[axis] for axis in axes)
         steps = [step / finest for step in image.spacing_kji]
         # Per axis, a central difference of white noise has half its variance.
-        wanted = _GRADIENT * self.strength * noise * math.sqrt(sum(0.5 / steps[axis] ** 2 for axis in axes))
-        average = _mean_square_gradient(image.array, steps)
-        source = sitk.GetImageFromArray(image.array.squeeze().astype(np.float32))
-        source.SetSpacing([steps[axis] for axis in axes][::-1])
-        diffusion = sitk.CurvatureAnisotropicDiffusionImageFilter()
-        diffusion.SetTimeStep(1 / 2 ** (len(axes) + 1))
-        diffusion.SetNumberOfIterations(_ITERATIONS)
-        diffusion.SetConductanceScalingUpdateInterval(
-            _ITERATIONS + 1
-        )  # the gradients of the noisy image hold
-        diffusion.SetConductanceParameter(wanted / math.sqrt(average))
-        stopped: list[Cancelled] = []
-
-        def step() -> None:
-            # An exception may not pass through ITK: it is kept and raised after ITK has stopped.
-            try:
-                job.report(diffusion.GetProgress())
-            except Cancelled as cancelled:
-                stopped.append(cancelled)
-                diffusion.Abort()
-
-        diffusion.AddCommand(sitk.sitkProgressEvent, step)
-        try:
-            found = diffusion.Execute(source)
-        except RuntimeError:
-            if stopped:
-                raise stopped[0] from None
-            raise
-        job.check()
-        del source  # so that three copies are never held at once
-        return sitk.GetArrayFromImage(found).reshape(image.shape)
+        gradient = _GRADIENT * self.strength * noise * math.sqrt(sum(0.5 / steps[a] ** 2 for a in axes))
+        depth = len(image.array)
+        slab = max(_SLAB, -(-depth // _PARTS))
+        result = np.empty(image.shape, np.float32)
+        for start in range(0, depth, slab):
+            stop = min(start + slab, depth)
+            first, last = max(0, start - _ITERATIONS), min(depth, stop + _ITERATIONS)
+            part = job.part(start / depth, stop / depth)
+            diffused = _diffused(image.array[first:last], steps, gradient, part)
+            result[start:stop] = diffused[start - first : stop - first]
+        return result
 
     def _result(self, image: Volume, filtered: np.ndarray, noise: float, detail: Detail) -> Result:
         left = noise_left(image.array, filtered, image.spacing_kji, noise) if noise else 0.0
@@ -178,6 +160,42 @@ class Denoise:
             },
             checks=[check],
         )
+
+
+def _diffused(array: np.ndarray, steps: list[float], gradient: float, job: Job) -> np.ndarray:
+    """The array after curvature diffusion that slows down at this gradient, per voxel of the finest axis."""
+    # ITK's conductance is relative to the mean gradient of what it is given, so that has to be known.
+    average = _mean_square_gradient(array, steps)
+    if average == 0:
+        return array
+    axes = [axis for axis, n in enumerate(array.shape) if n > 1]
+    source = sitk.GetImageFromArray(array.squeeze().astype(np.float32))
+    source.SetSpacing([steps[axis] for axis in axes][::-1])
+    diffusion = sitk.CurvatureAnisotropicDiffusionImageFilter()
+    diffusion.SetTimeStep(1 / 2 ** (len(axes) + 1))
+    diffusion.SetNumberOfIterations(_ITERATIONS)
+    # The gradients of the noisy image hold.
+    diffusion.SetConductanceScalingUpdateInterval(_ITERATIONS + 1)
+    diffusion.SetConductanceParameter(gradient / math.sqrt(average))
+    stopped: list[Cancelled] = []
+
+    def step() -> None:
+        # An exception may not pass through ITK: it is kept and raised after ITK has stopped.
+        try:
+            job.report(diffusion.GetProgress())
+        except Cancelled as cancelled:
+            stopped.append(cancelled)
+            diffusion.Abort()
+
+    diffusion.AddCommand(sitk.sitkProgressEvent, step)
+    try:
+        found = diffusion.Execute(source)
+    except RuntimeError:
+        if stopped:
+            raise stopped[0] from None
+        raise
+    job.check()
+    return sitk.GetArrayFromImage(found).reshape(array.shape)
 
 
 def _mean_square_gradient(array: np.ndarray, steps: list[float]) -> float:

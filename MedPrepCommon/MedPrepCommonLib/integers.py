@@ -17,6 +17,15 @@ def smallest_integers(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def work_type(dtype: np.dtype) -> np.dtype:
+    """The floating-point type to compute in: float32 where it holds every value of `dtype`, else float64.
+
+    Float32 holds integers of up to 24 bits.
+    """
+    narrow = dtype == np.float32 or (dtype.kind in "iu" and dtype.itemsize <= 2)
+    return np.dtype(np.float32 if narrow else np.float64)
+
+
 def put_rounded(values: np.ndarray, out: np.ndarray) -> None:
     """Write floating-point `values` to `out`: rounded half up and limited if its type is whole numbers.
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from .integers import put_rounded
 from .job import Job
-from .parallel import Crew
+from .parallel import Crew, along_axis
 from .splinelattice import ORDER, Rows, basis
 
 # Cells per axis of a bias field's lattice: a field varies a few times over the image.
@@ -105,22 +105,11 @@ def _blur(work: np.ndarray, sigma: tuple[float, float, float], job: Job) -> None
     """Gaussian along each axis in place, in pieces across another one."""
     axes = [axis for axis in range(3) if sigma[axis] > 0]
     for n, axis in enumerate(axes):
-        across = 1 if axis == 0 else 0
 
-        def task(piece: int, worker: int, axis: int = axis, across: int = across) -> None:
-            part = work[_slab(across, piece, work.shape[across])]
+        def smooth(part: np.ndarray, axis: int = axis) -> None:
             ndimage.gaussian_filter1d(part, sigma[axis], axis, output=part, mode="nearest", truncate=4.0)
 
-        with Crew() as crew:
-            crew.run(task, -(-work.shape[across] // _SLAB), job.part(n / len(axes), (n + 1) / len(axes)))
-
-
-_SLAB = 8
-
-
-def _slab(axis: int, piece: int, size: int) -> tuple[slice, ...]:
-    span = slice(piece * _SLAB, min((piece + 1) * _SLAB, size))
-    return tuple(span if n == axis else slice(None) for n in range(3))
+        along_axis(work, axis, smooth, job.part(n / len(axes), (n + 1) / len(axes)))
 
 
 def _gamma(values: np.ndarray, wanted: Intensities) -> None:

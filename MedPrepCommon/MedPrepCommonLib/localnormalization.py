@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy import ndimage
 
 from .job import Job
+from .parallel import along_axis
 
 # Local deviations below this share of the whole image's are taken for noise, which is not raised to 1.
 _FLOOR = 0.05
@@ -34,48 +33,49 @@ def normalize_locally(
     window : "box" or "gaussian".
     deviation : of the whole image; local ones below 5 % of it are raised to that.
     """
-    smooth = _smoother(array.shape, spacing, size, window)
     center = float(array.mean(dtype=np.float64))
-    # Squares of what is near 0 keep their digits.
-    values = np.empty(array.shape, np.float32)
-    np.subtract(array, center, out=values, dtype=np.float64, casting="same_kind")
-    if mask is not None:
-        values *= mask != 0
-    mean = values.copy()
-    square = np.square(values, out=values)
-    smooth(mean, job.part(0.0, 0.4))
-    smooth(square, job.part(0.4, 0.8))
-    if mask is not None:
-        weight = (mask != 0).astype(np.float32)
-        smooth(weight, job.part(0.8, 0.95))
-        np.maximum(weight, np.float32(1e-6), out=weight)
-        mean /= weight
-        square /= weight
-    square -= mean * mean
-    np.sqrt(np.maximum(square, (_FLOOR * deviation) ** 2, out=square), out=square)
-    mean += np.float32(center)
-    np.subtract(array, mean, out=mean, casting="same_kind")
-    mean /= square
-    if mask is not None:
-        mean *= mask != 0
+    # Three float32 arrays at most, and besides them one slice: all else is done in place.
+    mean, square = np.empty(array.shape, np.float32), np.empty(array.shape, np.float32)
+    weight = None if mask is None else np.empty(array.shape, np.float32)
+    for k, values in enumerate(array):
+        # Squares of what is near 0 keep their digits.
+        np.subtract(values, center, out=mean[k], dtype=np.float64, casting="same_kind")
+        if mask is not None:
+            weight[k] = mask[k] != 0
+            mean[k] *= weight[k]
+        np.square(mean[k], out=square[k])
+    fields = [mean, square] if mask is None else [mean, square, weight]
+    for n, field in enumerate(fields):
+        _smooth(field, spacing, size, window, job.part(0.9 * n / len(fields), 0.9 * (n + 1) / len(fields)))
+    for k, (average, spread) in enumerate(zip(mean, square, strict=True)):
+        if mask is not None:
+            np.maximum(weight[k], np.float32(1e-6), out=weight[k])
+            average /= weight[k]
+            spread /= weight[k]
+        spread -= average * average
+        np.sqrt(np.maximum(spread, (_FLOOR * deviation) ** 2, out=spread), out=spread)
+        average += np.float32(center)
+        np.subtract(array[k], average, out=average, casting="same_kind")
+        average /= spread
+        if mask is not None:
+            average *= mask[k] != 0
     job.report(1.0)
     return mean
 
 
-def _smoother(
-    shape: tuple[int, ...], spacing: tuple[float, float, float], size: float, window: str
-) -> Callable[[np.ndarray, Job], None]:
-    """A function that averages an array in place over the window."""
+def _smooth(
+    values: np.ndarray, spacing: tuple[float, float, float], size: float, window: str, job: Job
+) -> None:
+    """Average over the window, in place."""
+    axes = [axis for axis, n in enumerate(values.shape) if n > 1]
+    for done, axis in enumerate(axes):
+        count, voxels = values.shape[axis], size / spacing[axis]
 
-    def smooth(values: np.ndarray, job: Job) -> None:
-        for axis, (n, step) in enumerate(zip(shape, spacing, strict=True)):
-            job.report(axis / 3)
-            if n == 1:
-                continue
+        def average(part: np.ndarray, axis: int = axis, count: int = count, voxels: float = voxels) -> None:
             if window == "gaussian":
-                ndimage.gaussian_filter1d(values, size / step / 12**0.5, axis, output=values)
+                ndimage.gaussian_filter1d(part, voxels / 12**0.5, axis, output=part)
             else:
-                width = min(2 * round(size / step / 2) + 1, n - 1 + n % 2)
-                ndimage.uniform_filter1d(values, width, axis, output=values)
+                width = min(2 * round(voxels / 2) + 1, count - 1 + count % 2)
+                ndimage.uniform_filter1d(part, width, axis, output=part)
 
-    return smooth
+        along_axis(values, axis, average, job.part(done / len(axes), (done + 1) / len(axes)))

@@ -275,9 +275,12 @@ class Normalize:
         return method(image, inside, reference, job)
 
     def _inside(self, image: Volume, mask: LabelVolume) -> np.ndarray | None:
+        """Not zero inside; None where the method does not ask."""
         mask.require_grid_of(image, _("mask"))
-        measures = self.method == "local" or (self.statistics == "image" and self.method != "minmax")
-        return mask.inside(image) if measures else None
+        if self.method == "local":  # of all methods it needs the most memory: no copy
+            mask.require_some()
+            return mask.array
+        return mask.inside(image) if self.statistics == "image" and self.method != "minmax" else None
 
     def _minmax(self, image: Volume, inside: Any, reference: Any, job: Job) -> Result:
         return self._between(image, self.low, self.high, job)

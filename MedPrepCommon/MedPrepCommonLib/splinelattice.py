@@ -52,15 +52,16 @@ class Rows:
         self._planes = np.tensordot(along_k, np.asarray(lattices, np.float32), (1, 1))
         self._down, self._across = along_j, np.ascontiguousarray(along_i.T)
 
-    def __call__(self, k: int, start: int, stop: int) -> np.ndarray:
-        """(n, stop - start, i): rows [start, stop) of slice `k`."""
+    def __call__(self, k: int, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """(n, stop - start, i): rows [start, stop) of slice `k`; written to `out`, if given."""
         planes, rows = self._planes[k], stop - start
-        partial = np.empty((len(planes) * rows, planes.shape[2]), np.float32)
-        for n, plane in enumerate(planes):
-            product(self._down[start:stop], plane, partial[n * rows : (n + 1) * rows])
-        out = np.empty((len(partial), self._across.shape[1]), np.float32)
-        product(partial, self._across, out)
-        return out.reshape(len(planes), rows, -1)
+        if out is None:
+            out = np.empty((len(planes), rows, self._across.shape[1]), np.float32)
+        partial = np.empty((rows, planes.shape[2]), np.float32)
+        for plane, values in zip(planes, out, strict=True):
+            product(self._down[start:stop], plane, partial)
+            product(partial, self._across, values)
+        return out
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:

@@ -272,14 +272,17 @@ class LabelVolume(Volume):
             when it is empty.
         """
         self.require_grid_of(image, _("mask"))
-        found = self.mask()
-        if not found.any():
+        self.require_some()
+        return self.mask()
+
+    def require_some(self) -> None:
+        """Raise :class:`InputError` unless the mask has voxels."""
+        if not self.array.any():
             raise InputError(
                 _("The mask is empty."),
                 _("Expected at least one voxel inside."),
                 _("Choose another mask, or none."),
             )
-        return found
 
 
 def label_values(array: np.ndarray) -> list[int]:

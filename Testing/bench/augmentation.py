@@ -164,7 +164,7 @@ class Affine(AugmentRow):
     name = "augment-affine"
     title = "float32 and uint8 labels turned, scaled and shifted"
     oracle = "scipy"
-    targets = (ratio("SimpleITK", 0.9), ratio("MONAI", 5), memory(10), quality("mean off scipy", at_most=0.5))
+    targets = (ratio("SimpleITK", 1), ratio("MONAI", 5), memory(10), quality("mean off scipy", at_most=0.5))
 
     def operation(self) -> Any:
         return create("augment", "affine", outside="edge")
