@@ -17,10 +17,10 @@ from MedPrepCommonLib.errors import FileError, GeometryError, ParameterError
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import create
 from MedPrepCommonLib.volume import LabelVolume, Volume
+from MedPrepCTLib import nodulescore
 from MedPrepCTLib.blobs import find_blobs
 from MedPrepCTLib.fuzzycmeans import fuzzy_c_means, membership
 from MedPrepCTLib.juxtapleural import LungField, lung_field
-from MedPrepCTLib import nodulescore
 from MedPrepCTLib.nodulescore import Networks, networks, score
 from MedPrepCTLib.noduleshape import Probe, directions, feel_out
 

@@ -263,7 +263,16 @@ def test_ctest_passes(built):
     for name in MODULES:
         assert f"py_{name}\n" in listed and f"py_nomainwindow_qSlicer{name}ModuleGenericTest" in listed
     assert "py_MedPrepInstallationTest" in listed
-    run(cmake_program("ctest"), "--test-dir", built, "--output-on-failure", "--no-tests=error", "--parallel", "2", cwd=built)
+    run(
+        cmake_program("ctest"),
+        "--test-dir",
+        built,
+        "--output-on-failure",
+        "--no-tests=error",
+        "--parallel",
+        "2",
+        cwd=built,
+    )
 
 
 def suite_on(folder: Path, *arguments: str, **variables: str) -> str:

@@ -69,6 +69,8 @@ def lung_field(
     excluded : values that are no lung and never taken in (airway).
     closing_mm : radius of the ball; 0 leaves the lungs as they are.
     """
+    if labels.dtype == bool:
+        labels = labels.view(np.uint8)
     lungs = (labels != 0) & ~np.isin(labels, excluded) if len(excluded) else labels != 0
     spacing_kji = tuple(float(step) for step in spacing_kji)
     box = bounding_box(lungs, [int(2.0 / step) + 1 for step in spacing_kji])

@@ -2,14 +2,15 @@
 
     python MedPrepCT/Training/draw_nodule_cases.py FOLDER [SCAN[=NODULES] ...]
 
-Writes 48 phantoms to train on and 24 held out, and of each chest CT given four copies with nodules drawn in, the
-last held out. NODULES is a mask of real nodules in the scan: nothing is drawn there, and they are neither trained on
-nor counted. What is already in FOLDER stays. The distributed networks saw lidc0314-2mm (=nodule.nii.gz),
-cip-ct64/ct.nrrd and lungdx-a0002-8mm-b40f/dicom (=tumour-boxes.nii.gz). About 10 s a phantom.
+Writes 48 phantoms to train on and 24 held out, every second round of them resampled to 1 mm, and of each
+chest CT given four copies with nodules drawn in, as they are and at 1 mm, the last held out. NODULES is a
+mask of real nodules in the scan: nothing is drawn there, and they are neither trained on nor counted. What
+is already in FOLDER stays. The distributed networks saw lidc0314-2mm/ct.nii.gz (=nodule.nii.gz),
+cip-ct64/ct.nrrd and lungdx-a0002-8mm-b40f/dicom (=tumour-boxes.nii.gz), in this order. About 10 s a phantom.
 
-A case is NAME.npz with `hu` (k, j, i), `spacing` (mm, kji), `lungs` (labels of ct.lungs), `truth`, rows of k, j, i
-(voxels), diameter (mm), solid (0 or 1), juxtapleural (0 or 1), and `known`, such rows of what is neither trained on nor
-counted.
+A case is NAME.npz with `hu` (k, j, i), `spacing` (mm, kji), `lungs` (labels of ct.lungs), `truth`, rows of
+k, j, i (voxels), diameter (mm), solid (0 or 1), juxtapleural (0 or 1), and `known`, such rows of what is
+neither trained on nor counted.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ sys.path[:0] = [str(_CT), str(_CT.parent / "MedPrepCommon")]
 
 from nodules_in_scans import draw_into  # noqa: E402
 
+import MedPrepCTLib.operations  # noqa: E402, F401
+from MedPrepCommonLib import engine  # noqa: E402
 from MedPrepCommonLib.chestanatomy import ChestAnatomy  # noqa: E402
 from MedPrepCommonLib.chestphantom import (  # noqa: E402
     ChestPhantom,
@@ -33,9 +36,12 @@ from MedPrepCommonLib.chestphantom import (  # noqa: E402
     _place,
     make_chest_phantom,
 )
+from MedPrepCommonLib.operation import create  # noqa: E402
 from MedPrepCommonLib.orientation import orientation  # noqa: E402
 from MedPrepCommonLib.reading import read_volume  # noqa: E402
+from MedPrepCommonLib.volume import LabelVolume, Volume  # noqa: E402
 from MedPrepCTLib.lungs import AIRWAY, segment_lungs  # noqa: E402
+from MedPrepCTLib.lungs_operation import SEGMENTS  # noqa: E402
 
 GRIDS = (
     ((120, 340, 340), (2.5, 1.0, 1.0)),
@@ -105,7 +111,8 @@ def phantom(turn: int, grid: int, seed: int) -> dict[str, np.ndarray]:
     rows = [(*n.center_kji, 2 * n.radius_mm, n.kind == "solid", n.juxtapleural) for n in drawn.nodules]
     there = np.array([drawn_share(drawn, n) >= DRAWN_SHARE for n in drawn.nodules])
     rows = np.array(rows, float)
-    return {"hu": drawn.hu, "spacing": np.array(spacing), "truth": rows[there], "known": rows[~there]}
+    case = with_lungs(drawn.hu, np.array(spacing), rows[there], rows[~there])
+    return at_1_mm(case) if turn % 2 else case
 
 
 def drawn_share(drawn: ChestPhantom, nodule: PlacedNodule) -> float:
@@ -130,10 +137,40 @@ def scan(image: str, mask: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.ascontiguousarray(axes.view(volume.array)), spacing, known
 
 
+def with_lungs(
+    hu: np.ndarray, spacing: np.ndarray, truth: np.ndarray, known: np.ndarray
+) -> dict[str, np.ndarray]:
+    """A case, with the labels of ct.lungs."""
+    lungs = segment_lungs(hu, spacing)
+    return {"hu": hu, "spacing": spacing, "lungs": lungs, "truth": truth, "known": known}
+
+
+def at_1_mm(case: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The case resampled as recipe luna16 does before it looks for nodules."""
+    old = np.diag([*case["spacing"][::-1], 1.0])
+    image = Volume(case["hu"], old, modality="CT")
+    lungs = LabelVolume(case["lungs"], old, modality="CT", segments=SEGMENTS)
+    fine = engine.run(create("resample", "isotropic"), {"image": image, "labels": (lungs,)})
+    new = fine.images["image"]
+
+    def moved(rows: np.ndarray) -> np.ndarray:
+        there = np.column_stack([rows[:, 2::-1], np.ones(len(rows))])
+        there = (np.linalg.inv(new.ijkToRAS) @ old @ there.T)[2::-1].T
+        return np.column_stack([there, rows[:, 3:]])
+
+    return {
+        "hu": new.array,
+        "spacing": np.array(new.spacing_kji),
+        "lungs": next(iter(fine.labels.values())).array,
+        "truth": moved(case["truth"]),
+        "known": moved(case["known"]),
+    }
+
+
 def save(path: Path, case: dict[str, np.ndarray]) -> None:
-    """Write a case with its lungs; whole or not at all."""
+    """Write a case; whole or not at all."""
     unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, lungs=segment_lungs(case["hu"], case["spacing"]), **case)
+    np.savez(unfinished, **case)
     unfinished.replace(path)
     print(path.stem, flush=True)
 
@@ -154,12 +191,15 @@ def draw(folder: Path, scans: list[str]) -> None:
         smallest = max(4.0, 1.5 * spacing.max())
         for copy in range(COPIES):
             path = folder / f"{'held' if copy == COPIES - 1 else 'fit'}-scan-{number}{copy}.npz"
-            if path.exists():
+            fine = path.with_stem(path.stem + "-1mm")
+            if path.exists() and fine.exists():
                 continue
             rng = np.random.default_rng(SCAN_SEED + copy)
             inside = (lungs > 0) & (lungs != AIRWAY)
             drawn, truth = draw_into(hu, inside, spacing, rng, NODULES, (smallest, 20.0), known)
-            save(path, {"hu": drawn, "spacing": spacing, "truth": truth, "known": known})
+            case = with_lungs(drawn, spacing, truth, known)
+            save(path, case)
+            save(fine, at_1_mm(case))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw nodules into a chest CT: lobed balls, solid, part-solid and ground-glass, where there is room for them.
+"""Draw nodules into a chest CT: lobed balls, solid, part-solid and ground-glass, where there is room.
 
 The lungs of a phantom are tidier than those of a patient. Nodules whose place is known, in scans whose
 vessels, fissures and noise are real, keep the score of ct.nodules honest.
@@ -49,7 +49,10 @@ def draw_into(
         if len(truth) == count:
             break
         radius = np.exp(rng.uniform(*np.log(np.array(diameters_mm) / 2)))
-        pleural, kind = rng.random() < 0.35, rng.choice(("solid", "part-solid", "ground-glass"), p=(0.65, 0.05, 0.3))
+        pleural, kind = (
+            rng.random() < 0.35,
+            rng.choice(("solid", "part-solid", "ground-glass"), p=(0.65, 0.05, 0.3)),
+        )
         place = places[rng.integers(len(places))]
         deep = depth[tuple(place)]
         if not (0.3 * radius < deep < 0.6 * radius + 1 if pleural else deep > radius + 2):
@@ -77,7 +80,11 @@ def _draw(hu: np.ndarray, centre: np.ndarray, radius: float, kind: str, spacing:
     high = np.minimum(np.ceil(centre + room / spacing).astype(int) + 1, hu.shape)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     solid, glass = rng.uniform(*_SOLID_HU), rng.uniform(*_GLASS_HU)
-    parts = {"solid": ((1.0, solid),), "ground-glass": ((1.0, glass),), "part-solid": ((1.0, glass), (_CORE, solid))}
+    parts = {
+        "solid": ((1.0, solid),),
+        "ground-glass": ((1.0, glass),),
+        "part-solid": ((1.0, glass), (_CORE, solid)),
+    }
     # Voxels are averages: three planes and two by two points in each.
     shifts = [((a + 0.5) / 3 - 0.5, b, c) for a in range(3) for b in (-0.25, 0.25) for c in (-0.25, 0.25)]
     for share, value in parts[kind]:

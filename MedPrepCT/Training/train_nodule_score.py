@@ -3,9 +3,10 @@
     python -m venv .venv-train && .venv-train/bin/pip install torch==2.13.0 numpy scipy SimpleITK
     .venv-train/bin/python MedPrepCT/Training/train_nodule_score.py FOLDER [--save]
 
-Trains on the fit-* of FOLDER (see draw_nodule_cases.py) and prints the curves of the held-*; with --save writes
-Resources/Models/nodule_score.npz. What was measured of a case is kept beside it: delete the *.measured.npz after a
-change to what is measured. One thread; the same cases, torch and machine give the same networks.
+Trains on the fit-* of FOLDER (see draw_nodule_cases.py) and prints the curves of the held-*; with --save
+writes Resources/Models/nodule_score.npz. What was measured of a case is kept beside it: delete the
+*.measured.npz after a change to what is measured. One thread; the same cases, torch and machine give the same
+networks.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _measure(path: Path) -> dict[str, np.ndarray]:
         "y": y,
         "weight": weight,
         "away": np.hstack([away[:, :-1], radii_away(known)[:, :-1]]),
-        "nodules": len(truth),
+        "sizes": truth[:, 3],
         "centre": shapes.centre,
         "diameter": shapes.diameter,
         "fits": (shapes.diameter > least) & (shapes.diameter < 56),
@@ -118,22 +119,31 @@ def hits_and_others(case: dict[str, np.ndarray], points: np.ndarray) -> tuple[li
             gap = np.linalg.norm(case["centre"] - case["centre"][n], axis=1)
             alive &= gap >= np.maximum(case["diameter"], case["diameter"][n]) / 2
     away = case["away"][kept]
-    hits = [points[kept][column < 1].max(initial=-99.0) for column in away.T[: case["nodules"]]]
+    hits = [points[kept][column < 1].max(initial=-99.0) for column in away.T[: len(case["sizes"])]]
     return hits, points[kept][(away > 1.6).all(axis=1)]
 
 
 def judge(title: str, cases: list[dict], model: Networks) -> dict[int, float]:
-    """Print sensitivity at some numbers of false candidates a scan; the limits, by that number."""
+    """Print sensitivity at some numbers of false candidates a scan; the limits, by that number.
+
+    The nodules' sizes are even over the logarithm: half are below 9 mm. Weighted by their size, they count as
+    if even over millimetres.
+    """
     pairs = [
         hits_and_others(case, model(dict(zip(case["names"].tolist(), case["x"].T, strict=True))))
         for case in cases
     ]
     hits = np.concatenate([np.array(p[0]) for p in pairs])
     others = np.sort(np.concatenate([p[1] for p in pairs]))[::-1]
+    sizes = np.concatenate([case["sizes"] for case in cases])
     limits = {count: float(others[count * len(cases)]) for count in FALSE_PER_SCAN}
-    print(f"{title}: {len(hits)} nodules in {len(cases)} scans; places to look at hold {(hits > -99).mean():.3f}")
+    print(f"{title}: {len(hits)} nodules in {len(cases)} scans, {(hits > -99).mean():.3f} looked at")
     for count, limit in limits.items():
-        print(f"  {count} false candidates a scan: sensitivity {(hits > limit).mean():.3f}, limit {limit:.3f}")
+        found = hits > limit
+        print(
+            f"  {count} false candidates a scan: sensitivity {found.mean():.3f}, "
+            f"weighted by size {np.average(found, weights=sizes):.3f}, limit {limit:.3f}"
+        )
     return limits
 
 
