@@ -34,6 +34,16 @@ def listening(process: int) -> set[int]:
     return {c.laddr.port for c in found if c.status == psutil.CONN_LISTEN}
 
 
+def test_no_scheduler_is_a_clear_error(tmp_path: Path) -> None:
+    cases = batchfiles.cases(tmp_path / "data", 1)
+    plan = recipes.load(batchfiles.quick(tmp_path))
+    from MedPrepCommonLib.cases import from_sheet
+
+    found = {case.id: case for case in from_sheet(cases, plan, {})}
+    with pytest.raises(MedPrepError, match="dask scheduler"):
+        batch.run(plan, found, tmp_path / "out", batch.Plan(scheduler="nowhere"))
+
+
 @posix
 def test_a_cluster_writes_the_same_bytes_and_loses_nothing_with_a_worker(tmp_path: Path) -> None:
     env = batchfiles.environment(tmp_path)
@@ -52,16 +62,6 @@ def test_a_cluster_writes_the_same_bytes_and_loses_nothing_with_a_worker(tmp_pat
     assert finish(local)[0] == 3
     assert [e["case"] for e in events(tmp_path / "cluster", "lost")] == [begun["case"]]
     assert tree(tmp_path / "cluster") == tree(tmp_path / "local")
-
-
-def test_no_scheduler_is_a_clear_error(tmp_path: Path) -> None:
-    cases = batchfiles.cases(tmp_path / "data", 1)
-    plan = recipes.load(batchfiles.quick(tmp_path))
-    from MedPrepCommonLib.cases import from_sheet
-
-    found = {case.id: case for case in from_sheet(cases, plan, {})}
-    with pytest.raises(MedPrepError, match="dask scheduler"):
-        batch.run(plan, found, tmp_path / "out", batch.Plan(scheduler="nowhere"))
 
 
 def test_a_worker_with_other_versions_stops_the_batch(tmp_path: Path, monkeypatch) -> None:
