@@ -27,7 +27,7 @@ from .result import Table
 
 # The earliest time that a zip archive can name: equal content is then equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-# Characters of a label map's name in a file's: with 4 bytes each, number and ending below the usual 255 bytes.
+# Characters of a label map's name in a file's: at 4 bytes each, with number and ending, within 255 bytes.
 _LONGEST = 56
 
 
