@@ -66,6 +66,19 @@ def test_ranges_of_zero_are_the_identity(array, dtype, seed) -> None:
     assert result.metrics["smallestJacobian"] == 1
 
 
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_small_float_images_stored_towards_right_anterior_superior_are_read_only_too(zero) -> None:
+    """Nothing has to be reordered or converted then, so that draws were made from the image's own memory."""
+    array = np.full((6, 7, 8), zero, np.float32)
+    array[2:4, 2:5, 3:6] = 100
+    before = array.tobytes()
+    volume = Volume(array, matrix(directions=np.eye(3)), modality="MR")
+    turned = Volume(array[:, ::-1, ::-1] + 0, matrix(origin=(7, 6, 0)), modality="MR")
+    found, other = (augment(v).images["image"].array for v in (volume, turned))
+    assert np.array_equal(found, other[:, ::-1, ::-1])
+    assert array.tobytes() == before
+
+
 def test_one_seed_gives_one_result_whatever_the_threads(monkeypatch) -> None:
     volume = small((12, 40, 40))
     label = thirds(volume)

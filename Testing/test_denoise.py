@@ -224,6 +224,19 @@ def test_it_goes_with_scale_and_offset(method, scale, offset, seed) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [np.float64, np.int32])
+def test_noise_on_a_large_offset_is_found_and_taken(method, dtype) -> None:
+    """float32, in which the filters work, has steps of 64 there."""
+    image = np.rint(scene((6, 20, 22))[1]).astype(dtype)
+    one, other = (
+        denoise(Volume(image + offset, np.eye(4)), method=method, noise=20).images["image"].array
+        for offset in (dtype(0), dtype(2**30))
+    )
+    assert other.dtype == dtype
+    assert np.abs(other.astype(np.float64) - 2**30 - one).max() <= (1 if dtype == np.int32 else 0.01)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_it_does_not_matter_how_the_image_is_stored(method) -> None:
     image = scene((14, 20, 24))[1]
     wanted = denoise(Volume(image, matrix((1.0, 2.0, 1.5))), method=method, noise=20).images["image"].array

@@ -160,6 +160,27 @@ def test_the_same_image_in_two_splits_fails_whatever_its_name(tmp_path):
     assert check(found(tmp_path), "Same image twice in one split").verdict == "warn"
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.float64])
+def test_a_copy_of_another_type_stored_otherwise_elsewhere_is_the_same_image(tmp_path, dtype):
+    array = np.random.default_rng(1).integers(-1000, 1000, (4, 9, 10), np.int16)
+    put(tmp_path / "train" / "p1.nii.gz", Volume(array, np.eye(4)))
+    matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
+    matrix[:3, 3] = 9.0001, 8, 0  # positions are rounded by other programs
+    put(tmp_path / "test" / "q8.nii.gz", Volume(array[:, ::-1, ::-1].astype(dtype), matrix))
+    line = check(found(tmp_path), "Same image in two splits")
+    assert line.verdict == "fail" and line.value == "test/q8.nii.gz = train/p1.nii.gz"
+    array[0, 0, 0] += 1
+    put(tmp_path / "test" / "q8.nii.gz", Volume(array, np.eye(4)))
+    assert check(found(tmp_path), "Same image in two splits").verdict == "pass"
+
+
+def test_images_without_contrast_are_not_taken_for_copies(tmp_path):
+    matrix = np.eye(4)
+    for name, matrix[0, 3] in (("train/a", 0), ("test/b", 5)):
+        put(tmp_path / f"{name}.nii.gz", Volume(np.zeros((4, 9, 10), np.float32), matrix))
+    assert check(found(tmp_path), "Same image in two splits").verdict == "pass"
+
+
 def test_results_of_one_image_in_two_splits_fail(tmp_path):
     result(tmp_path / "train" / "a", 1)
     result(tmp_path / "val" / "b", 1)
@@ -255,6 +276,7 @@ def test_the_command_tells_by_its_exit_code(tmp_path):
     put(tmp_path / "data" / "test" / "c.nii.gz", image(1))
     bad = run(tmp_path / "data", "--json", tmp_path / "out.json")
     assert bad.exit_code == 1 and "fail: Same image in two splits" in bad.stdout
+    assert "3 cases: FAIL - 3 pass, 0 warn, 0 fail.\nAcross cases: FAIL" in bad.stdout
     assert json.loads((tmp_path / "out.json").read_text())["verdict"] == "fail"
     assert run(tmp_path / "data", "--set", "values=zscore", "--quiet").exit_code == 1
 

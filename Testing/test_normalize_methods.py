@@ -160,6 +160,25 @@ def test_local_equals_its_definition(window, shape) -> None:
     assert np.abs(found - (exact - mean) / deviation).max() < 1e-3
 
 
+@pytest.mark.parametrize(("size", "width"), [(1, 1), (3, 3), (6.9, 7), (7, 7), (13.3, 13), (15, 15)])
+def test_the_local_box_is_as_wide_as_asked_for(size, width) -> None:
+    array = np.random.default_rng(1).normal(100, 30, (1, 40, 44))
+    image = Volume(array, np.eye(4))
+    found = normalize(image, method="local", localSize=size).images["image"].array
+    mean, square = (ndimage.uniform_filter(v, (1, width, width)) for v in (array, array**2))
+    deviation = np.sqrt(np.maximum(square - mean**2, (0.05 * array.std()) ** 2))
+    assert np.abs(found - (array - mean) / deviation).max() < 1e-3
+
+
+def test_local_heeds_small_contrast_on_a_large_offset() -> None:
+    array = np.random.default_rng(1).normal(0, 30, (9, 20, 24))
+    one, other = (
+        normalize(Volume(array + offset, np.eye(4)), method="local", localSize=9).images["image"].array
+        for offset in (0, 2.0**30)
+    )
+    assert np.abs(one - other).max() < 1e-4
+
+
 def test_local_removes_a_bias_field_and_heeds_the_mask() -> None:
     rng = np.random.default_rng(2)
     texture = rng.normal(0, 1, (20, 60, 60))

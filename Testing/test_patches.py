@@ -20,6 +20,7 @@ from MedPrepCommonLib import engine, outputpatches, recipe, runner
 from MedPrepCommonLib.errors import Cancelled, FileError, GeometryError, InputError, ParameterError
 from MedPrepCommonLib.job import Job
 from MedPrepCommonLib.operation import create
+from MedPrepCommonLib.patchfolder import PatchFolder
 from MedPrepCommonLib.patchset import COLUMNS, PatchSet
 from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
 
@@ -341,6 +342,20 @@ def test_label_maps_never_take_the_name_of_the_image(some: PatchSet) -> None:
     names = outputpatches.array_names(odd)
     assert len({n.lower() for n in names.values()} | {"image", "ijktoras"}) == 7
     assert all(n.replace("_", "").replace("-", "").isalnum() for n in names.values())
+
+
+@pytest.mark.parametrize("kind", ["npz", "nifti"])
+def test_long_names_of_label_maps_are_cut_for_the_file_system(kind, some: PatchSet, tmp_path: Path) -> None:
+    """A node's name has the names of the nodes before it in it."""
+    array = some.labels["lungs & more"]
+    names = ["肺" * 150 + " tumour", "Brain Crop or pad " * 20 + "tumour", "肺" * 151 + " tumour"]
+    odd = dataclasses.replace(some, labels=dict.fromkeys(names, array), segments={}, format=kind)
+    outputpatches.write(odd, tmp_path / "out")
+    folder = PatchFolder(tmp_path / "out")
+    keys = outputpatches.array_names(odd)
+    assert len(set(keys.values())) == 3 and all("tumour" in key for key in keys.values())
+    for key in keys.values():
+        assert np.array_equal(folder.values(0, key), array[0])
 
 
 def test_cancel_while_writing(some: PatchSet, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Augment:
         float,
         Span(0, 100, 0.5, 2),
         Unit("mm"),
-        Help(_("Bend: each control point moves by up to this; at most 0.4 times their distance")),
+        Help(_("Bend: control points move by up to this along each axis; at most 0.4 times their distance")),
     ] = 6.0
     elasticSpacing: Annotated[
         float, Span(2, 500, 5, 1), Unit("mm"), Help(_("Bend: distance between control points"))

@@ -90,7 +90,7 @@ def key_of(array: np.ndarray) -> int:
     array : (superior, anterior, right).
     """
     steps = [max(1, round(n / _KEY_VOXELS ** (1 / 3))) for n in array.shape]
-    some = np.ascontiguousarray(array[tuple(slice(None, None, step) for step in steps)], "<f4")
+    some = np.array(array[tuple(slice(None, None, step) for step in steps)], "<f4", order="C")
     some += np.float32(0)  # -0.0 is 0.0
     digest = hashlib.sha256(repr(array.shape).encode() + some.tobytes()).digest()
     return int.from_bytes(digest[:8], "little")

@@ -91,12 +91,23 @@ def save(found: FolderQuality, path: Path) -> None:
 
 
 def text(found: FolderQuality) -> str:
-    """The summary: checks across cases, then each case that has something to say."""
+    """The summary: how many cases pass, the checks across them, then each case."""
     from .listing import checks_text
+    from .result import worst
 
     record = found.to_json()
-    title = _("{n} cases").format(n=len(found.cases))
-    lines = checks_text(title, {"verdict": found.verdict, "checks": record["checks"], "notes": []})
+    verdicts = [case.verdict for case in found.cases]
+    lines = [
+        _("{n} cases: {verdict} - {passed} pass, {warned} warn, {failed} fail.").format(
+            n=len(verdicts),
+            verdict=found.verdict.upper(),
+            passed=verdicts.count("pass"),
+            warned=verdicts.count("warn"),
+            failed=verdicts.count("fail"),
+        )
+    ]
+    across = {"verdict": worst(found.checks), "checks": record["checks"], "notes": []}
+    lines += checks_text(_("Across cases"), across)
     for case in record["cases"]:
         name = " ".join([case["case"], *(f"[{word}]" for word in (case["split"],) if word)])
         lines += checks_text(name, {**case, "notes": []})

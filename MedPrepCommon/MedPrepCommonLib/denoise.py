@@ -18,6 +18,7 @@ from .operation import Help, Preset, Span, Words, operation
 from .result import Check, Result
 from .smalldetail import Detail, detail_kept
 from .volume import Volume
+from .voxel_statistics import extremes
 
 # Reach of the search and of a patch, in voxels: in volumes, in single slices.
 _VOLUME, _SLICE = (2, 1), (5, 2)
@@ -95,13 +96,23 @@ class Denoise:
             result = self._result(image, image.array, 0.0, Detail(0, 0))
             result.notes.append(_("No noise was found: the image is as it was."))
             return result
+        middle = _far_off(image.array, noise)
+        near = image
+        if middle:
+            near = image.with_array(np.subtract(image.array, middle, dtype=np.float64))
         filtered = {
             "nonLocalMeans": self._non_local_means,
             "bilateral": self._bilateral,
             "diffusion": self._diffusion,
-        }[self.method](image, noise, job.part(0.1, 0.8))
-        detail = detail_kept(image.array, filtered, noise, job.part(0.8, 1.0))
-        return self._result(image, filtered, noise, detail)
+        }[self.method](near, noise, job.part(0.1, 0.8))
+        detail = detail_kept(near.array, filtered, noise, job.part(0.8, 1.0))
+        result = self._result(near, filtered, noise, detail)
+        if middle:
+            array = np.empty(image.shape, image.array.dtype.newbyteorder("="))
+            for k, values in enumerate(result.images["image"].array):
+                put_rounded(values + middle, array[k])
+            result.images["image"] = image.with_array(array, name="")
+        return result
 
     def _non_local_means(self, image: Volume, noise: float, job: Job) -> np.ndarray:
         search, patch = _SLICE if 1 in image.shape else _VOLUME
@@ -160,6 +171,13 @@ class Denoise:
             },
             checks=[check],
         )
+
+
+def _far_off(array: np.ndarray, noise: float) -> float:
+    """What to take from the values first: float32, in which the filters work, loses noise on large values."""
+    low, high = extremes(array)
+    steps = float(np.spacing(np.float32(max(abs(low), abs(high)))))
+    return float((low + high) // 2) if steps > 0.01 * noise else 0.0
 
 
 def _diffused(array: np.ndarray, steps: list[float], gradient: float, job: Job) -> np.ndarray:

@@ -236,7 +236,7 @@ def _plain(root: Path, path: Path, labels: list[Path], checklist: Any, job: Job)
     case = _named(root, path, "image")
     try:
         image = read_volume(path, job=job.part(0.0, 0.3))
-        case.digests = (provenance.digest(image),)
+        case.digests = tuple(filter(None, (provenance.digest(image), leakage.content(image))))
         inputs: dict[str, Any] = {"image": image}
         taken: list[LabelVolume] = []
         for label in labels:

@@ -54,8 +54,10 @@ def normalize_locally(
             spread /= weight[k]
         spread -= average * average
         np.sqrt(np.maximum(spread, (_FLOOR * deviation) ** 2, out=spread), out=spread)
-        average += np.float32(center)
-        np.subtract(array[k], average, out=average, casting="same_kind")
+        # From the center as above: float32 would round a large value's mean.
+        np.subtract(
+            np.subtract(array[k], center, dtype=np.float64), average, out=average, casting="same_kind"
+        )
         average /= spread
         if mask is not None:
             average *= mask[k] != 0
@@ -75,7 +77,7 @@ def _smooth(
             if window == "gaussian":
                 ndimage.gaussian_filter1d(part, voxels / 12**0.5, axis, output=part)
             else:
-                width = min(2 * round(voxels / 2) + 1, count - 1 + count % 2)
+                width = min(2 * round((voxels - 1) / 2) + 1, count - 1 + count % 2)
                 ndimage.uniform_filter1d(part, width, axis, output=part)
 
         along_axis(values, axis, average, job.part(done / len(axes), (done + 1) / len(axes)))

@@ -27,6 +27,8 @@ from .result import Table
 
 # The earliest time that a zip archive can name: equal content is then equal bytes.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+# Characters of a label map's name in a file's: at 4 bytes each, with number and ending, within 255 bytes.
+_LONGEST = 56
 
 
 def write(patches: PatchSet, folder: Path, job: Job | None = None) -> None:
@@ -91,11 +93,14 @@ def free_folder(parent: Path) -> Path:
 
 
 def array_names(patches: PatchSet) -> dict[str, str]:
-    """The name in files of each label map: safe everywhere, different, and not that of the image."""
+    """The name in files of each label map: safe everywhere, different, and not that of the image.
+
+    Of a long name the end is kept: in a scene each operation puts the image's name before the label's own.
+    """
     names: dict[str, str] = {}
     taken = {"image", "ijktoras"}
     for name in patches.labels:
-        stem = re.sub(r"[^\w-]+", "_", name).strip("_") or "labels"
+        stem = re.sub(r"[^\w-]+", "_", name).strip("_")[-_LONGEST:].strip("_") or "labels"
         candidate, number = stem, 2
         while candidate.lower() in taken:
             candidate, number = f"{stem}-{number}", number + 1
