@@ -21,7 +21,7 @@ from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
 from .panelcopy import addCopyButton
-from .panelsummary import InputSummary
+from .panelsummary import InputSummary, doneText
 from .panelviews import ResultViews, fillTable
 from .parameternode import inputMember, members, missingInputs, operationFrom, recipeMembers, setParameters
 from .parameters import Parameter
@@ -355,7 +355,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _done(self, nodes: Any) -> None:
         run = self.running
         created = nodes if isinstance(nodes, tuple) else (nodes,)
-        self._ended(_("{title}: done.").format(title=run.task.title))
+        self._ended(doneText(run.task.title, run.outcome.checks))
         self.showResult(run.outcome, created)
 
     def _stopped(self) -> None:
