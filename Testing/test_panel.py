@@ -186,6 +186,29 @@ def test_closing_the_scene_while_running_stops_the_run(qtHost, panel):
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") == []
 
 
+def test_a_run_that_stops_late_does_not_block_the_panel(qtHost, folder, ct):
+    import slicer
+
+    from MedPrepCommonLib.task import Task
+
+    widget = qtHost.panel(folder("MedPrepCommon")).widget
+    late = Task("Late", lambda _job: time.sleep(1.5), lambda _outcome: ())
+    widget._toggle(widget.ui.resample_apply, lambda: late)
+    slicer.mrmlScene.Clear()
+    assert widget.running is not None
+    qtHost.wait(lambda: widget.running is None)
+
+
+def test_closing_the_scene_forgets_what_was_made(qtHost, panel):
+    import slicer
+
+    press(qtHost, panel, "check")
+    assert panel.ui.resultsText.text and panel.ui.resultsTable.rowCount and panel.ui.statusLabel.text
+    slicer.mrmlScene.Clear()
+    assert not panel.ui.resultsText.text and not panel.ui.resultsTable.rowCount
+    assert not panel.ui.statusLabel.text
+
+
 def test_removing_the_input_while_running_is_an_error_not_a_crash(qtHost, panel, ct):
     import slicer
 

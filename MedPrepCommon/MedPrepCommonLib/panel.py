@@ -90,6 +90,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Stop what runs and release every observer (called by Slicer when the module goes away)."""
         self._stopAll()
+        self._timer.stop()
         self.setParameterNode(None)
         self.removeObservers()
 
@@ -376,7 +377,6 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if run is not None:
                 run.cancel()
                 run.wait(1.0)
-        self._timer.stop()
 
     # ---- showing
 
