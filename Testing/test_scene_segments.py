@@ -70,7 +70,7 @@ def test_a_new_node_keeps_its_own_segmentation_and_the_segments_share_a_labelmap
 
     remember.CallDataType = vtk.VTK_OBJECT
     tag = slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAddedEvent, remember)
-    node = segmentationFromLabels(lungs(GRIDS[0]), None, "lungs")
+    node = segmentationFromLabels(lungs(next(iter(GRIDS))), None, "lungs")
     slicer.mrmlScene.RemoveObserver(tag)
     # Slicer does not show an exchanged one after the scene is saved, closed and loaded.
     assert node.GetSegmentation() is own[0] and own[0].GetNumberOfLayers() == 1
