@@ -71,7 +71,7 @@ def test_apply_makes_new_nodes_and_leaves_the_input_alone(qtHost, panel, ct, id)
     new = [slicer.mrmlScene.GetNodeByID(i) for i in qtHost.nodes() - before]
     made = [n for n in new if n.GetName().startswith(f"{ct.GetName()} {spec.title}")]
     told = [n for n in made if n.GetName() in panel.ui.resultsText.text]
-    assert told and panel.ui.statusLabel.text == f"{spec.title}: done."
+    assert told and panel.ui.statusLabel.text.startswith(f"{spec.title}: done.")
     images = [n for n in made if n.IsA("vtkMRMLVolumeNode") or n.IsA("vtkMRMLSegmentationNode")]
     assert all(f'"{id}"' in n.GetAttribute("MedPrep.provenance") for n in images)
 
@@ -184,6 +184,29 @@ def test_closing_the_scene_while_running_stops_the_run(qtHost, panel):
     slicer.mrmlScene.Clear()
     qtHost.wait(lambda: panel.running is None or not panel.running._thread.is_alive())
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") == []
+
+
+def test_a_run_that_stops_late_does_not_block_the_panel(qtHost, folder, ct):
+    import slicer
+
+    from MedPrepCommonLib.task import Task
+
+    widget = qtHost.panel(folder("MedPrepCommon")).widget
+    late = Task("Late", lambda _job: time.sleep(1.5), lambda _outcome: ())
+    widget._toggle(widget.ui.resample_apply, lambda: late)
+    slicer.mrmlScene.Clear()
+    assert widget.running is not None
+    qtHost.wait(lambda: widget.running is None)
+
+
+def test_closing_the_scene_forgets_what_was_made(qtHost, panel):
+    import slicer
+
+    press(qtHost, panel, "check")
+    assert panel.ui.resultsText.text and panel.ui.resultsTable.rowCount and panel.ui.statusLabel.text
+    slicer.mrmlScene.Clear()
+    assert not panel.ui.resultsText.text and not panel.ui.resultsTable.rowCount
+    assert not panel.ui.statusLabel.text
 
 
 def test_removing_the_input_while_running_is_an_error_not_a_crash(qtHost, panel, ct):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ctimages import body
 
 from MedPrepCommonLib.operation import find, known
 
@@ -47,7 +48,17 @@ def test_apply_makes_new_nodes_and_leaves_the_input_alone(qtHost, panel, nodes, 
     with qtHost.untouched(nodes["T1"]):
         press(qtHost, panel, find(id).name)
     assert qtHost.messages == []
-    assert qtHost.nodes() - before and panel.ui.statusLabel.text == f"{find(id).title}: done."
+    assert qtHost.nodes() - before and panel.ui.statusLabel.text.startswith(f"{find(id).title}: done.")
+
+
+def test_a_warning_stands_at_the_top_when_the_run_is_done(qtHost, panel):
+    from MedPrepCommonLib.scenevolumes import nodeFromVolume
+
+    ct = body((24, 40, 40))
+    panel._parameterNode.inputVolume = nodeFromVolume(ct.with_array(ct.array, modality=""), "untagged")
+    press(qtHost, panel, "n4")
+    said = panel.ui.statusLabel.text
+    assert said.startswith(f"{find('mri.n4').title}: done. Values of the input: ") and "MedPrep CT" in said
 
 
 def test_fuse_takes_the_chosen_sequences(qtHost, panel, nodes):

@@ -60,7 +60,7 @@ def test_apply_makes_new_nodes_and_leaves_the_input_alone(qtHost, panel, radiogr
     with qtHost.untouched(radiographNode):
         press(qtHost, panel, find(id).name)
     assert qtHost.messages == []
-    assert qtHost.nodes() - before and panel.ui.statusLabel.text == f"{find(id).title}: done."
+    assert qtHost.nodes() - before and panel.ui.statusLabel.text.startswith(f"{find(id).title}: done.")
 
 
 def test_a_missing_further_input_is_said_beside_the_button(panel, radiographNode):

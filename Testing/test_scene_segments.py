@@ -61,6 +61,21 @@ def test_round_trip_is_exact(grid, with_reference):
     assert back.array.dtype == np.uint8
 
 
+def test_a_new_node_keeps_its_own_segmentation_and_the_segments_share_a_labelmap(scene):
+    own = []
+
+    def remember(_scene, _event, node):
+        if node.IsA("vtkMRMLSegmentationNode"):
+            own.append(node.GetSegmentation())
+
+    remember.CallDataType = vtk.VTK_OBJECT
+    tag = slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAddedEvent, remember)
+    node = segmentationFromLabels(lungs(next(iter(GRIDS))), None, "lungs")
+    slicer.mrmlScene.RemoveObserver(tag)
+    # Slicer does not show an exchanged one after the scene is saved, closed and loaded.
+    assert node.GetSegmentation() is own[0] and own[0].GetNumberOfLayers() == 1
+
+
 @pytest.mark.parametrize("grid", GRIDS)
 def test_round_trip_through_a_saved_scene(grid, tmp_path, scene):
     labels = lungs(grid)

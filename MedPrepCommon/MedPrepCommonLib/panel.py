@@ -21,7 +21,7 @@ from .errors import MedPrepError
 from .i18n import _
 from .operation import Operation, create, find
 from .panelcopy import addCopyButton
-from .panelsummary import InputSummary
+from .panelsummary import InputSummary, doneText
 from .panelviews import ResultViews, fillTable
 from .parameternode import inputMember, members, missingInputs, operationFrom, recipeMembers, setParameters
 from .parameters import Parameter
@@ -90,6 +90,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Stop what runs and release every observer (called by Slicer when the module goes away)."""
         self._stopAll()
+        self._timer.stop()
         self.setParameterNode(None)
         self.removeObservers()
 
@@ -355,7 +356,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _done(self, nodes: Any) -> None:
         run = self.running
         created = nodes if isinstance(nodes, tuple) else (nodes,)
-        self._ended(_("{title}: done.").format(title=run.task.title))
+        self._ended(doneText(run.task.title, run.outcome.checks))
         self.showResult(run.outcome, created)
 
     def _stopped(self) -> None:
@@ -376,7 +377,6 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if run is not None:
                 run.cancel()
                 run.wait(1.0)
-        self._timer.stop()
 
     # ---- showing
 

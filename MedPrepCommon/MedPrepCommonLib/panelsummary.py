@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import engine, scenevolumes
 from .errors import MedPrepError
 from .i18n import _
 from .operation import create
-from .result import Result, worst
+from .result import Check, Result, worst
 from .task import BackgroundTask, Task
+
+# So many warnings fit into a line above the panel; the table of results has them all.
+_SAID = 2
 
 
 class InputSummary:
@@ -76,4 +79,17 @@ def _sentence(line: str, result: Result, unit: str) -> str:
     low, high = result.metrics.get("minimum"), result.metrics.get("maximum")
     parts = [line, f"{low:g} to {high:g}{unit}" if low is not None else "", words[worst(result.checks)]]
     text = ", ".join(part for part in parts if part) + "."
-    return " ".join([text, *(f"{c.name}: {c.value.rstrip('.')}. {c.advice}" for c in worries)])
+    return " ".join([text, *map(_worry, worries)])
+
+
+def doneText(title: str, checks: Sequence[Check]) -> str:
+    """That a run has ended, and what its checks warn of: the table of results may be out of sight."""
+    worries = sorted((c for c in checks if c.verdict != "pass"), key=lambda c: c.verdict != "fail")
+    parts = [_("{title}: done.").format(title=title), *map(_worry, worries[:_SAID])]
+    if len(worries) > _SAID:
+        parts.append(_("{count} more under Results.").format(count=len(worries) - _SAID))
+    return " ".join(parts)
+
+
+def _worry(check: Check) -> str:
+    return f"{check.name}: {check.value.rstrip('.')}. {check.advice}".rstrip()

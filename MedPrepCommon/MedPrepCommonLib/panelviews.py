@@ -51,6 +51,8 @@ class ResultViews:
         """Forget the result: the scene was closed, or nothing was made yet."""
         self._before = self._after = self._field = ""
         self._charts, self._layout = [], None
+        self._ui.resultsText.text = self._ui.statusLabel.text = ""
+        fillTable(self._ui.resultsTable, [])
         self._update()
 
     def show(self, inputNode: Any, nodes: tuple[Any, ...]) -> None:

@@ -82,7 +82,9 @@ def segmentationFromLabels(
         "vtkMRMLSegmentationNode", uniqueName(name or labels.name or _("Segmentation"))
     )
     try:
-        fillSegmentation(node, labels, segmentation, referenceNode)
+        # Not exchanged: Slicer would not show what was exchanged after the scene is saved, closed and loaded.
+        node.GetSegmentation().DeepCopy(segmentation)
+        fillSegmentation(node, labels, node.GetSegmentation(), referenceNode)
         if closedSurface:
             node.CreateClosedSurfaceRepresentation()
     except BaseException:
@@ -94,7 +96,8 @@ def segmentationFromLabels(
 def fillSegmentation(node: Any, labels: LabelVolume, segmentation: Any, referenceNode: Any = None) -> None:
     """Put a vtkSegmentation (see :func:`vtkSegmentationFromLabels`) into a segmentation node."""
     node.SetAndObserveTransformNodeID(None)
-    node.SetAndObserveSegmentation(segmentation)
+    if segmentation is not node.GetSegmentation():
+        node.SetAndObserveSegmentation(segmentation)
     if referenceNode is not None and referenceNode.GetParentTransformNode() is None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(referenceNode)
     else:
