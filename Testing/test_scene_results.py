@@ -123,6 +123,18 @@ def test_a_single_image_is_called_input_and_operation_and_a_second_run_overwrite
     assert first is not second and first.GetScene() is not None
 
 
+def test_names_of_labels_grow_by_a_word_at_each_step():
+    """A label map that moves along with the image bears the image's name already."""
+    node = ct(name="2: Thorax")
+    volume = scenevolumes.volumeFromNode(node)
+    labels, name = LabelVolume(np.ones(volume.shape, np.uint8), volume.ijkToRAS), "lungs"
+    for title in ("Resample", "Crop", "Augment"):
+        result = Result(images={"image": volume}, labels={name: labels})
+        placed = placeResult(result, node, title)
+        node, name = placed["image"], placed[name].GetName()
+    assert name == "2 Thorax Resample image Crop image Augment lungs"
+
+
 @pytest.mark.parametrize(
     ("name", "safe"),
     [

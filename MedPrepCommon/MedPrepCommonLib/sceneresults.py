@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from .errors import InputError
 from .i18n import _
 from .patchset import COLUMNS
 from .result import Result, Table
+from .scenenames import safeName
 from .volume import LabelVolume, Volume
 
 
@@ -86,7 +88,9 @@ class _Writer:
 
     def __init__(self, result: Result, inputNode: Any, title: str, into: Any) -> None:
         self.result, self.inputNode, self.into = result, inputNode, into
-        self.base = f"{inputNode.GetName() or ''} {title}" if inputNode is not None else title
+        name = (inputNode.GetName() or "") if inputNode is not None else ""
+        self.words = safeName(name).split(" ") if name else []
+        self.base = f"{name} {title}" if inputNode is not None else title
         self.single = len(result.images) + len(result.labels) == 1
         self.nodes: dict[str, Any] = {}
 
@@ -147,7 +151,12 @@ class _Writer:
         placeBeside(node, self.inputNode)
 
     def _name(self, name: str, main: bool = True) -> str:
-        return self.base if main and self.single else f"{self.base} {name}"
+        if main and self.single:
+            return self.base
+        # Labels that move along with an image begin as it does: said twice at each step, names would double.
+        words = name.split(" ")
+        alike = len(os.path.commonprefix([words, self.words]))
+        return " ".join([self.base, *(words[alike:] or words)])
 
     def _reference(self, labels: LabelVolume) -> Any:
         """The volume node that a label map belongs to: one with the same grid, the input before results."""
