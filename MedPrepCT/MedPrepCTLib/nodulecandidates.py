@@ -92,8 +92,7 @@ def find_candidates(
     probe = Probe(field, job.part(0.45, 0.5))
     shapes = feel_out(probe, seeds, _HALF, job.part(0.5, 0.85))
     points = score(shapes, seeds, field.spacing_kji, field.lung_hu)
-    least = max(0.7 * diameters_mm[0], _VOXELS_ACROSS * float(np.cbrt(np.prod(field.spacing_kji))))
-    fits = (shapes.diameter > least) & (shapes.diameter < 1.4 * diameters_mm[1])
+    fits = of_a_size(shapes, field.spacing_kji, diameters_mm)
     order = np.lexsort((*shapes.centre.T, -points))
     order = order[(points >= minimum_score)[order] & fits[order]]
     found: list[Candidate] = []
@@ -109,6 +108,12 @@ def find_candidates(
             found.append(candidate)
             taken.append(n)
     return found
+
+
+def of_a_size(shapes: Shapes, spacing_kji: Sequence[float], diameters_mm: tuple[float, float]) -> np.ndarray:
+    """(n,) bool: whether a spot may turn out between two diameters once drawn, and has a shape at all."""
+    least = max(0.7 * diameters_mm[0], _VOXELS_ACROSS * float(np.cbrt(np.prod(spacing_kji))))
+    return (shapes.diameter > least) & (shapes.diameter < 1.4 * diameters_mm[1])
 
 
 def _same(shapes: Shapes, one: int, other: int) -> bool:

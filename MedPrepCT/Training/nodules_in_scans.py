@@ -49,21 +49,19 @@ def draw_into(
         if len(truth) == count:
             break
         radius = np.exp(rng.uniform(*np.log(np.array(diameters_mm) / 2)))
-        pleural, kind = (
-            rng.random() < 0.35,
-            rng.choice(("solid", "part-solid", "ground-glass"), p=(0.65, 0.05, 0.3)),
-        )
+        pleural = rng.random() < 0.35
+        kind = str(rng.choice(("solid", "part-solid", "ground-glass"), p=(0.65, 0.05, 0.3)))
         place = places[rng.integers(len(places))]
         deep = depth[tuple(place)]
         if not (0.3 * radius < deep < 0.6 * radius + 1 if pleural else deep > radius + 2):
             continue
-        end_to_end = np.minimum(place + 0.5, np.array(hu.shape) - place - 0.5) * spacing
-        if end_to_end[0] < radius:
+        # Neither end of the scan cuts it.
+        if min(place[0] + 0.5, len(hu) - place[0] - 0.5) * spacing[0] < radius:
             continue
         if any(np.linalg.norm((place - t[:3]) * spacing) < radius + t[3] / 2 + _GAP_MM for t in taken):
             continue
         centre = place + rng.uniform(-0.5, 0.5, 3)
-        _draw(drawn, centre, radius, str(kind), spacing, rng)
+        _draw(drawn, centre, radius, kind, spacing, rng)
         truth.append((*centre, 2 * radius, kind == "solid", pleural))
         taken.append(truth[-1][:4])
     return np.rint(drawn).astype(np.int16), np.array(truth, float).reshape(-1, 6)

@@ -11,6 +11,7 @@ networks.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from MedPrepCommonLib.job import Job  # noqa: E402
 from MedPrepCTLib.blobs import find_blobs  # noqa: E402
 from MedPrepCTLib.juxtapleural import lung_field  # noqa: E402
 from MedPrepCTLib.lungs import AIRWAY  # noqa: E402
+from MedPrepCTLib.nodulecandidates import of_a_size  # noqa: E402
 from MedPrepCTLib.nodulescore import FARTHEST, MODEL, Networks, features  # noqa: E402
 from MedPrepCTLib.noduleshape import Probe, feel_out  # noqa: E402
 
@@ -61,26 +63,25 @@ def _measure(path: Path) -> dict[str, np.ndarray]:
         far = np.full((len(shapes), 1), 1e9)
         return np.hstack([np.linalg.norm(away, axis=2) / (rows[:, 3] / 2), far])
 
-    away = radii_away(truth)
+    away, away_known = radii_away(truth), radii_away(known)
     nearest, closest = np.argmin(away, axis=1), away.min(axis=1)
     share = shapes.diameter / np.append(truth[:, 3], 1.0)[nearest]
     y = np.where((closest < 1) & (share > 0.5) & (share < 2), 1, np.where(closest < 1.6, -1, 0))
-    y[(y == 0) & (radii_away(known).min(axis=1) < 1.6)] = -1
+    y[(y == 0) & (away_known.min(axis=1) < 1.6)] = -1
     weight = np.ones(len(shapes))
     for n in range(len(truth)):
         mine = (y == 1) & (nearest == n)
         weight[mine] = WEIGHT_OF_A_NODULE / max(1, mine.sum())
-    least = max(2.1, 1.5 * float(np.cbrt(np.prod(spacing))))
     return {
         "names": np.array(list(table)),
         "x": np.column_stack(list(table.values())),
         "y": y,
         "weight": weight,
-        "away": np.hstack([away[:, :-1], radii_away(known)[:, :-1]]),
+        "away": np.hstack([away[:, :-1], away_known[:, :-1]]),
         "sizes": truth[:, 3],
         "centre": shapes.centre,
         "diameter": shapes.diameter,
-        "fits": (shapes.diameter > least) & (shapes.diameter < 56),
+        "fits": of_a_size(shapes, field.spacing_kji, DIAMETERS_MM),
     }
 
 
@@ -167,7 +168,7 @@ def main(folder: Path, save: bool) -> None:
         judge("held scans", scans, model)
     if save:
         MODEL.parent.mkdir(parents=True, exist_ok=True)
-        Networks(names, mean, deviation, model.weights, model.biases, limits[DEFAULT_FALSE]).save(MODEL)
+        dataclasses.replace(model, limit=limits[DEFAULT_FALSE]).save(MODEL)
 
 
 if __name__ == "__main__":
