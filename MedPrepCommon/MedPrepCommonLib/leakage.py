@@ -76,7 +76,7 @@ def checks(members: Iterable[Member]) -> list[Check]:
     splits = sorted({m.split for m in members if m.split})
     by_digest: dict[str, list[Member]] = {}
     for member in members:
-        for digest in dict.fromkeys(filter(None, member.digests)):
+        for digest in dict.fromkeys(member.digests):
             by_digest.setdefault(digest, []).append(member)
     # An image has a digest of all there is and one of its values: what is in a group once is said once.
     groups = {frozenset(m.name for m in group): group for group in by_digest.values()}

@@ -95,7 +95,7 @@ def free_folder(parent: Path) -> Path:
 def array_names(patches: PatchSet) -> dict[str, str]:
     """The name in files of each label map: safe everywhere, different, and not that of the image.
 
-    Of a long name the end is kept: in a scene each operation puts the image's name before the label's own.
+    Of a long name the end is kept: in a scene the image's name stands before the label's own.
     """
     names: dict[str, str] = {}
     taken = {"image", "ijktoras"}
