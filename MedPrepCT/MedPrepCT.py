@@ -3,10 +3,10 @@
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from MedPrepCommonLib import moduletest, sampledata
-from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
-from MedPrepCommonLib.panel import MedPrepWidget
-from MedPrepCommonLib.parameternode import parameterNodeClass
+from MedPrepCommonLib.modules import module_test, sample_data
+from MedPrepCommonLib.modules.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.panel.panel import MedPrepWidget
+from MedPrepCommonLib.panel.parameter_node import parameterNodeClass
 
 OPERATIONS = (
     "ct.check",
@@ -37,7 +37,7 @@ class MedPrepCT(ScriptedLoadableModule):
             "clips, windows, resamples and normalizes, and records what it did. Not for diagnosis."
         )
         self.parent.acknowledgementText = _("Methods and references are listed with each result.")
-        sampledata.register()
+        sample_data.register()
 
 
 MedPrepCTParameterNode = parameterNodeClass("MedPrepCTParameterNode", OPERATIONS, RECIPES)
@@ -71,10 +71,10 @@ class MedPrepCTWidget(MedPrepWidget):
     checkId = "ct.check"
 
 
-class MedPrepCTTest(ScriptedLoadableModuleTest, moduletest.ChestScenarios):
+class MedPrepCTTest(ScriptedLoadableModuleTest, module_test.ChestScenarios):
     """The scenarios that also run outside Slicer, in the user's own Slicer."""
 
     logicClass = MedPrepCTLogic
 
     def setUp(self):
-        moduletest.emptyScene()
+        module_test.emptyScene()

@@ -5,14 +5,14 @@ from pathlib import Path
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from MedPrepCommonLib import moduletest
-from MedPrepCommonLib.batchprocess import runBatch
-from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
-from MedPrepCommonLib.outputpatches import free_folder
-from MedPrepCommonLib.panelbatch import BatchSection
-from MedPrepCommonLib.panelrecipes import RecipesWidget
-from MedPrepCommonLib.parameternode import parameterNodeClass
-from MedPrepCommonLib.patchexport import exporting, exportPatches
+from MedPrepCommonLib.batch.process import runBatch
+from MedPrepCommonLib.files.patch_writing import free_folder
+from MedPrepCommonLib.modules import module_test
+from MedPrepCommonLib.modules.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.modules.patch_export import exporting, exportPatches
+from MedPrepCommonLib.panel.batch import BatchSection
+from MedPrepCommonLib.panel.parameter_node import parameterNodeClass
+from MedPrepCommonLib.panel.recipes import RecipesWidget
 
 OPERATIONS = (
     "resample",
@@ -90,10 +90,10 @@ class MedPrepCommonWidget(RecipesWidget):
         return exporting(task, lambda: free_folder(Path(folder))) if folder else task
 
 
-class MedPrepCommonTest(ScriptedLoadableModuleTest, moduletest.AnyVolumeScenarios):
+class MedPrepCommonTest(ScriptedLoadableModuleTest, module_test.AnyVolumeScenarios):
     """The scenarios that also run outside Slicer, in the user's own Slicer."""
 
     logicClass = MedPrepCommonLogic
 
     def setUp(self):
-        moduletest.emptyScene()
+        module_test.emptyScene()

@@ -3,12 +3,12 @@
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from MedPrepCommonLib import moduletest, sampledata
-from MedPrepCommonLib.errors import ParameterError
-from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
-from MedPrepCommonLib.panel import MedPrepWidget
-from MedPrepCommonLib.parameternode import parameterNodeClass
-from MedPrepCommonLib.parameters import nearest
+from MedPrepCommonLib.core.errors import ParameterError
+from MedPrepCommonLib.core.parameters import nearest
+from MedPrepCommonLib.modules import module_test, sample_data
+from MedPrepCommonLib.modules.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.panel.panel import MedPrepWidget
+from MedPrepCommonLib.panel.parameter_node import parameterNodeClass
 
 OPERATIONS = (
     "mri.brainMask",
@@ -40,7 +40,7 @@ class MedPrepMRI(ScriptedLoadableModule):
             "and records what it did. Not for diagnosis."
         )
         self.parent.acknowledgementText = _("Methods and references are listed with each result.")
-        sampledata.register(sampledata.BRAIN)
+        sample_data.register(sample_data.BRAIN)
 
 
 MedPrepMRIParameterNode = parameterNodeClass("MedPrepMRIParameterNode", OPERATIONS, RECIPES)
@@ -91,10 +91,10 @@ class MedPrepMRIWidget(MedPrepWidget):
     overlays = ("biasField", "logField")
 
 
-class MedPrepMRITest(ScriptedLoadableModuleTest, moduletest.BrainScenarios):
+class MedPrepMRITest(ScriptedLoadableModuleTest, module_test.BrainScenarios):
     """The scenarios that also run outside Slicer, in the user's own Slicer."""
 
     logicClass = MedPrepMRILogic
 
     def setUp(self):
-        moduletest.emptyScene()
+        module_test.emptyScene()

@@ -3,10 +3,10 @@
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
-from MedPrepCommonLib import moduletest, sampledata
-from MedPrepCommonLib.logic import MedPrepLogic, consoleMethod
-from MedPrepCommonLib.parameternode import parameterNodeClass
-from MedPrepXrayLib.panelxray import XrayWidget
+from MedPrepCommonLib.modules import module_test, sample_data
+from MedPrepCommonLib.modules.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.panel.parameter_node import parameterNodeClass
+from MedPrepXrayLib.panel.contrast import XrayWidget
 
 OPERATIONS = (
     "xray.check",
@@ -37,7 +37,7 @@ class MedPrepXray(ScriptedLoadableModule):
             "fields, and records what it did. Not for diagnosis."
         )
         self.parent.acknowledgementText = _("Methods and references are listed with each result.")
-        sampledata.register(sampledata.RADIOGRAPH)
+        sample_data.register(sample_data.RADIOGRAPH)
 
 
 MedPrepXrayParameterNode = parameterNodeClass("MedPrepXrayParameterNode", OPERATIONS, RECIPES)
@@ -71,10 +71,10 @@ class MedPrepXrayWidget(XrayWidget):
     checkId = "xray.check"
 
 
-class MedPrepXrayTest(ScriptedLoadableModuleTest, moduletest.RadiographScenarios):
+class MedPrepXrayTest(ScriptedLoadableModuleTest, module_test.RadiographScenarios):
     """The scenarios that also run outside Slicer, in the user's own Slicer."""
 
     logicClass = MedPrepXrayLogic
 
     def setUp(self):
-        moduletest.emptyScene()
+        module_test.emptyScene()

@@ -18,14 +18,14 @@ class MedPrepInstallationTest(unittest.TestCase):
         self.assertEqual(len(versions), 1, versions)
 
     def test_everyOperationThatAModuleNamesIsRegistered(self):
-        from MedPrepCommonLib import operation
+        from MedPrepCommonLib.core import operation
 
         for name in MODULES:
             missing = set(importlib.import_module(name).OPERATIONS) - set(operation.known())
             self.assertEqual(missing, set(), name)
 
     def test_everyRecipeThatAModuleNamesCanBeRead(self):
-        from MedPrepCommonLib import recipe
+        from MedPrepCommonLib.core import recipe
 
         for name in MODULES:
             for title in getattr(importlib.import_module(name), "RECIPES", ()):

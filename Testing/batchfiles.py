@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 import tinyops
 
-from MedPrepCommonLib import outputs
+from MedPrepCommonLib.outputs import writing
 
 TESTING = Path(__file__).resolve().parent
 
@@ -66,7 +66,7 @@ def cases(folder: Path, count: int, broken: Mapping[int, str] | None = None) -> 
     for n in range(count):
         name = f"case-{n:03d}"
         file = folder / f"{name}.nii.gz"
-        outputs.write_nifti(tinyops.image(n), file)
+        writing.write_nifti(tinyops.image(n), file)
         rows.append(
             {"case": name, "image": _break(file, (broken or {}).get(n, "")), "patient": f"Doe^Jane {n // 2}"}
         )

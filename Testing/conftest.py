@@ -45,13 +45,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 # These look at the source tree itself, or measure it.
 collect_ignore = (
     [
-        "test_bench.py",
-        "test_docs.py",
-        "test_layers.py",
-        "test_memory.py",
-        "test_packaging.py",
-        "test_readme.py",
-        "test_run.py",
+        "house/test_bench.py",
+        "house/test_docs.py",
+        "house/test_layers.py",
+        "house/test_memory.py",
+        "house/test_packaging.py",
+        "house/test_readme.py",
+        "house/test_run.py",
     ]
     if "MEDPREP_MODULE_DIRS" in os.environ
     else []

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
+from MedPrepCommonLib.core.volume import LabelVolume, Segment, Volume
 
 AIR, LUNG, FAT, MUSCLE, BONE = -1000, -850, -100, 50, 900
 

@@ -10,9 +10,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from MedPrepCommonLib.chestphantom import make_chest_phantom
-from MedPrepCommonLib.projection import Radiograph, project_radiograph
-from MedPrepCommonLib.volume import LabelVolume, Volume
+from MedPrepCommonLib.core.volume import LabelVolume, Volume
+from MedPrepCommonLib.phantoms.chest import make_chest_phantom
+from MedPrepCommonLib.phantoms.projection import Radiograph, project_radiograph
 
 # A pixel of which the real images' masks do not say what it shows.
 UNKNOWN = 3

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from MedPrepCommonLib.brainphantom import BrainPhantom, make_brain_phantom
-from MedPrepCommonLib.volume import LabelVolume, Volume
-from MedPrepMRILib.brainmask import BRAIN
+from MedPrepCommonLib.core.volume import LabelVolume, Volume
+from MedPrepCommonLib.phantoms.brain import BrainPhantom, make_brain_phantom
+from MedPrepMRILib.brain.mask import BRAIN
 
 
 @lru_cache(maxsize=12)

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from MedPrepCommonLib import operation as registry
-from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import Help, Preset, Span, Unit, operation
-from MedPrepCommonLib.result import Check, Curve, Figure, Points, Result, Table
-from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
+from MedPrepCommonLib.core import operation as registry
+from MedPrepCommonLib.core.job import Job
+from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, operation
+from MedPrepCommonLib.core.result import Check, Curve, Figure, Points, Result, Table
+from MedPrepCommonLib.core.volume import LabelVolume, Segment, Volume
 
 ANATOMY = ("SCT", "123037004", "Anatomical Structure")
 LUNG = ("SCT", "39607008", "Lung")

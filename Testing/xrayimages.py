@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from MedPrepCommonLib.volume import Volume
+from MedPrepCommonLib.core.volume import Volume
 
 PICTURE = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from MedPrepCommonLib import engine
-from MedPrepCommonLib.chestphantom import make_chest_phantom
-from MedPrepCommonLib.errors import InputError
-from MedPrepCommonLib.operation import Operation, create, known
-from MedPrepCommonLib.parameters import Parameter, Preset
-from MedPrepCommonLib.patchset import COLUMNS
-from MedPrepCommonLib.result import Result
-from MedPrepCommonLib.volume import LabelVolume, Volume
+from MedPrepCommonLib.core import engine
+from MedPrepCommonLib.core.errors import InputError
+from MedPrepCommonLib.core.operation import Operation, create, known
+from MedPrepCommonLib.core.parameters import Parameter, Preset
+from MedPrepCommonLib.core.patch_set import COLUMNS
+from MedPrepCommonLib.core.result import Result
+from MedPrepCommonLib.core.volume import LabelVolume, Volume
+from MedPrepCommonLib.phantoms.chest import make_chest_phantom
 
 PAGE = Path(__file__).resolve().parent.parent / "Docs" / "operations.md"
 

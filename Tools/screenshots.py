@@ -116,10 +116,10 @@ def takeXray() -> None:
     """In Slicer: the phantom's radiograph beside the preview of its contrast."""
     import slicer
 
-    from MedPrepCommonLib import sampledata
+    from MedPrepCommonLib.modules import sample_data
 
     slicer.mrmlScene.Clear()
-    node = sampledata.loadChestRadiograph()
+    node = sample_data.loadChestRadiograph()
     slicer.util.setSliceViewerLayers(background=node)
     slicer.util.selectModule("MedPrepXray")
     panel = slicer.modules.MedPrepXrayWidget

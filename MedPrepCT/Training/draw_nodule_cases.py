@@ -27,21 +27,15 @@ sys.path[:0] = [str(_CT), str(_CT.parent / "MedPrepCommon")]
 from nodules_in_scans import draw_into  # noqa: E402
 
 import MedPrepCTLib.operations  # noqa: E402, F401
-from MedPrepCommonLib import engine  # noqa: E402
-from MedPrepCommonLib.chestanatomy import ChestAnatomy  # noqa: E402
-from MedPrepCommonLib.chestphantom import (  # noqa: E402
-    ChestPhantom,
-    Nodule,
-    PlacedNodule,
-    _place,
-    make_chest_phantom,
-)
-from MedPrepCommonLib.operation import create  # noqa: E402
-from MedPrepCommonLib.orientation import orientation  # noqa: E402
-from MedPrepCommonLib.reading import read_volume  # noqa: E402
-from MedPrepCommonLib.volume import LabelVolume, Volume  # noqa: E402
-from MedPrepCTLib.lungs import AIRWAY, segment_lungs  # noqa: E402
-from MedPrepCTLib.lungs_operation import SEGMENTS  # noqa: E402
+from MedPrepCommonLib.core import engine  # noqa: E402
+from MedPrepCommonLib.core.operation import create  # noqa: E402
+from MedPrepCommonLib.core.volume import LabelVolume, Volume  # noqa: E402
+from MedPrepCommonLib.files.reading import read_volume  # noqa: E402
+from MedPrepCommonLib.geometry.orientation import orientation  # noqa: E402
+from MedPrepCommonLib.phantoms.chest import ChestPhantom, Nodule, PlacedNodule, _place, make_chest_phantom
+from MedPrepCommonLib.phantoms.chest_anatomy import ChestAnatomy  # noqa: E402
+from MedPrepCTLib.lungs.segmentation import AIRWAY, segment_lungs  # noqa: E402
+from MedPrepCTLib.operations.lungs import SEGMENTS  # noqa: E402
 
 GRIDS = (
     ((120, 340, 340), (2.5, 1.0, 1.0)),

@@ -1,4 +1,4 @@
-"""Train the networks of MedPrepCTLib/nodulescore.py, and measure sensitivity against false candidates.
+"""Train the networks of MedPrepCTLib/nodules/score.py, and measure sensitivity against false candidates.
 
     python -m venv .venv-train && .venv-train/bin/pip install torch==2.13.0 numpy scipy SimpleITK
     .venv-train/bin/python MedPrepCT/Training/train_nodule_score.py FOLDER [--save]
@@ -22,13 +22,13 @@ sys.path[:0] = [str(_CT), str(_CT.parent / "MedPrepCommon")]
 
 import torch  # noqa: E402
 
-from MedPrepCommonLib.job import Job  # noqa: E402
-from MedPrepCTLib.blobs import find_blobs  # noqa: E402
-from MedPrepCTLib.juxtapleural import lung_field  # noqa: E402
-from MedPrepCTLib.lungs import AIRWAY  # noqa: E402
-from MedPrepCTLib.nodulecandidates import of_a_size  # noqa: E402
-from MedPrepCTLib.nodulescore import FARTHEST, MODEL, Networks, features  # noqa: E402
-from MedPrepCTLib.noduleshape import Probe, feel_out  # noqa: E402
+from MedPrepCommonLib.core.job import Job  # noqa: E402
+from MedPrepCTLib.lungs.segmentation import AIRWAY  # noqa: E402
+from MedPrepCTLib.nodules.blobs import find_blobs  # noqa: E402
+from MedPrepCTLib.nodules.candidates import of_a_size  # noqa: E402
+from MedPrepCTLib.nodules.juxtapleural import lung_field  # noqa: E402
+from MedPrepCTLib.nodules.score import FARTHEST, MODEL, Networks, features  # noqa: E402
+from MedPrepCTLib.nodules.shape import Probe, feel_out  # noqa: E402
 
 CLOSING_MM, DIAMETERS_MM = 10.0, (3.0, 40.0)
 HIDDEN, NETWORKS, EPOCHS, BATCH = (32, 16), 4, 60, 512

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from MedPrepCommonLib import similarity
-from MedPrepXrayLib import lunginput
+from MedPrepCommonLib.numeric import similarity
+from MedPrepXrayLib.lungs import input
 
 # Pictures are kept a little finer than the network sees them, so that a turned one is still sharp.
 _KEPT = 320
-_ROWS, _COLUMNS = np.mgrid[0 : lunginput.SIZE, 0 : lunginput.SIZE].astype(np.float32)
+_ROWS, _COLUMNS = np.mgrid[0 : input.SIZE, 0 : input.SIZE].astype(np.float32)
 
 
 # Masks of xr/chest-lungs that were not drawn on the middle: columns to the right. Seen by eye: put in the
@@ -121,7 +121,7 @@ def sides(mask: np.ndarray) -> np.ndarray:
 
 def changed(source: Picture, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A random view of a picture: (2, SIZE, SIZE) network input and (SIZE, SIZE) labels."""
-    size = lunginput.SIZE
+    size = input.SIZE
     grey, labels = source.grey, source.labels
     if rng.random() < 0.25:
         # The network tells the sides of the image, not of the patient: mirrored, the sides change places.
@@ -161,12 +161,12 @@ def changed(source: Picture, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     grey = exposed(grey, rng)
     grey, shown = collimated(grey, rng)
     labels = np.where(inside & shown, labels, 0)
-    return lunginput.channels(np.where(inside, grey, 0).astype(np.float32), inside), labels.astype(np.int64)
+    return input.channels(np.where(inside, grey, 0).astype(np.float32), inside), labels.astype(np.int64)
 
 
 def _visible(rng: np.random.Generator) -> np.ndarray:
     """Which part of the square an image of random proportions covers."""
-    size = lunginput.SIZE
+    size = input.SIZE
     inside = np.ones((size, size), bool)
     gap = round((1 - rng.uniform(0.72, 1.0)) * size / 2)
     if gap and rng.random() < 0.75:

@@ -20,9 +20,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "MedPrepCo
 
 from lungpictures import UNKNOWN, Picture, dice, read_folder, split  # noqa: E402
 
-from MedPrepXrayLib import classicallungs, lunginput  # noqa: E402
-from MedPrepXrayLib.classicallungs import MARGIN, Atlas  # noqa: E402
-from MedPrepXrayLib.lungfields import find_lung_fields  # noqa: E402
+from MedPrepXrayLib.lungs import classical, input  # noqa: E402
+from MedPrepXrayLib.lungs.classical import MARGIN, Atlas  # noqa: E402
+from MedPrepXrayLib.lungs.fields import find_lung_fields  # noqa: E402
 
 _SIZE = 72
 
@@ -31,9 +31,9 @@ def mean_chest(pictures: list[Picture]) -> Atlas:
     """The mean of all pictures, each stretched so that the boxes of their lungs are one."""
     looks, lungs = [], []
     for picture in pictures:
-        frame = lunginput.frame_of(picture.whole.shape)
-        channels = lunginput.channels(*lunginput.place(picture.whole, frame))
-        masks = [lunginput.place((picture.truth == side).astype(np.float32), frame)[0] for side in (1, 2)]
+        frame = input.frame_of(picture.whole.shape)
+        channels = input.channels(*input.place(picture.whole, frame))
+        masks = [input.place((picture.truth == side).astype(np.float32), frame)[0] for side in (1, 2)]
         rows, columns = np.nonzero(sum(masks) > 0.5)
         axes = []
         for places in (rows, columns):
@@ -47,7 +47,7 @@ def mean_chest(pictures: list[Picture]) -> Atlas:
 
 def measured(picture: Picture, chest: Atlas) -> float:
     """Dice of both lungs together, where the truth is known, through the very code that runs in MedPrep."""
-    classicallungs.atlas = lambda: chest
+    classical.atlas = lambda: chest
     found = find_lung_fields(picture.whole, method="classical").sides
     known = picture.truth != UNKNOWN
     return dice(found[known] > 0, picture.truth[known] > 0)

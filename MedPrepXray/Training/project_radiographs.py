@@ -20,12 +20,12 @@ HERE = Path(__file__).resolve().parent
 for folder in ("MedPrepCommon", "MedPrepCT"):
     sys.path.insert(0, str(HERE.parent.parent / folder))
 
-from MedPrepCommonLib import engine  # noqa: E402
-from MedPrepCommonLib.chestphantom import make_chest_phantom  # noqa: E402
-from MedPrepCommonLib.operation import create  # noqa: E402
-from MedPrepCommonLib.projection import project_radiograph  # noqa: E402
-from MedPrepCommonLib.reading import read_volume  # noqa: E402
-from MedPrepCommonLib.volume import LabelVolume, Volume  # noqa: E402
+from MedPrepCommonLib.core import engine  # noqa: E402
+from MedPrepCommonLib.core.operation import create  # noqa: E402
+from MedPrepCommonLib.core.volume import LabelVolume, Volume  # noqa: E402
+from MedPrepCommonLib.files.reading import read_volume  # noqa: E402
+from MedPrepCommonLib.phantoms.chest import make_chest_phantom  # noqa: E402
+from MedPrepCommonLib.phantoms.projection import project_radiograph  # noqa: E402
 
 _FINEST = 1.5  # mm: as fine as a lung field of 256 pixels needs
 

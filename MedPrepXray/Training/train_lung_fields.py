@@ -28,7 +28,7 @@ from lungpictures import UNKNOWN, Picture, changed, dice, read_folder, split  # 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from MedPrepXrayLib.lungfields import find_lung_fields  # noqa: E402
+from MedPrepXrayLib.lungs.fields import find_lung_fields  # noqa: E402
 
 WIDTHS = (16, 32, 64, 96, 128)
 CLASSES = 3

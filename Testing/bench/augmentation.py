@@ -11,13 +11,13 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from MedPrepCommonLib import intensityaugment, similarity
-from MedPrepCommonLib.augmentdraw import Frame, draw, key_of
-from MedPrepCommonLib.intensityaugment import Intensities
-from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import create
-from MedPrepCommonLib.orientation import orientation
-from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
+from MedPrepCommonLib.core.job import Job
+from MedPrepCommonLib.core.operation import create
+from MedPrepCommonLib.core.volume import LabelVolume, Segment, Volume
+from MedPrepCommonLib.geometry.augment_draw import Frame, draw, key_of
+from MedPrepCommonLib.geometry.orientation import orientation
+from MedPrepCommonLib.numeric import intensity_augment, similarity
+from MedPrepCommonLib.numeric.intensity_augment import Intensities
 
 from . import peers_textbook
 from .ct_pointwise import extra_peers
@@ -214,11 +214,11 @@ class BiasField(AugmentRow):
 
     def ours(self, data: Pair) -> list[Subject]:
         array, quiet = data.array, Job.quiet()
-        bias = np.random.default_rng(0).uniform(-0.3, 0.3, intensityaugment.bias_shape(array.shape))
+        bias = np.random.default_rng(0).uniform(-0.3, 0.3, intensity_augment.bias_shape(array.shape))
 
         def run() -> np.ndarray:
             out = np.empty_like(array)
-            intensityaugment.apply(array, Intensities(bias=bias), out, quiet)
+            intensity_augment.apply(array, Intensities(bias=bias), out, quiet)
             return out
 
         op, volume = create("augment", **STILL, biasField=0.3), data.volume

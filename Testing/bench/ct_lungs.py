@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from MedPrepCommonLib.operation import create
+from MedPrepCommonLib.core.operation import create
 
 from . import peers_sitk, peers_textbook
 from .ct_pointwise import operation_subjects

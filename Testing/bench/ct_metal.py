@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from MedPrepCommonLib import engine
-from MedPrepCommonLib.components import sparse_components
-from MedPrepCommonLib.operation import create
+from MedPrepCommonLib.core import engine
+from MedPrepCommonLib.core.operation import create
+from MedPrepCommonLib.numeric.components import sparse_components
 
 from . import peers_sitk, peers_textbook
 from .data import Chest

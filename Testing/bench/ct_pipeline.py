@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from MedPrepCommonLib import recipe, runner
-from MedPrepCommonLib.resampling import output_grid
+from MedPrepCommonLib.core import recipe, runner
+from MedPrepCommonLib.geometry.resampling import output_grid
 
 from . import peers_sitk, peers_textbook
 from .ct_lungs import DICE

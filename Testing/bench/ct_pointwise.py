@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from MedPrepCommonLib import blocks, engine, voxel_statistics
-from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import create
-from MedPrepCTLib.windowing import window_bounds
+from MedPrepCommonLib.core import engine
+from MedPrepCommonLib.core.job import Job
+from MedPrepCommonLib.core.operation import create
+from MedPrepCommonLib.numeric import blocks, voxel_statistics
+from MedPrepCTLib.operations.window import window_bounds
 
 from . import peers_sitk, peers_textbook
 from .data import Chest

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import create
-from MedPrepCommonLib.resampling import antialias_sigma, output_grid
+from MedPrepCommonLib.core.job import Job
+from MedPrepCommonLib.core.operation import create
+from MedPrepCommonLib.geometry.resampling import antialias_sigma, output_grid
 
 from . import peers_sitk, peers_textbook
 from .ct_pointwise import extra_peers, image_of, operation_subjects

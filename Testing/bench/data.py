@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from MedPrepCommonLib import chestanatomy, chestphantom, chestscanner, chesttrees
-from MedPrepCommonLib.chestphantom import make_chest_phantom
-from MedPrepCommonLib.volume import LabelVolume, Segment, Volume
+from MedPrepCommonLib.core.volume import LabelVolume, Segment, Volume
+from MedPrepCommonLib.phantoms import chest as chestphantom
+from MedPrepCommonLib.phantoms import chest_anatomy, chest_scanner, chest_trees
+from MedPrepCommonLib.phantoms.chest import make_chest_phantom
 
 SHAPE, SPACING = (300, 512, 512), (1.25, 0.7, 0.7)
 QUICK_SHAPE, QUICK_SPACING = (150, 256, 256), (2.5, 1.4, 1.4)
@@ -103,6 +104,6 @@ def chest(shape=SHAPE, spacing_kji=SPACING, cache: Path | None = None) -> Chest:
 def _version(spacing_kji) -> str:
     """Changes when the phantom's code or spacing does."""
     digest = hashlib.sha256(repr(tuple(spacing_kji)).encode())
-    for module in (chestphantom, chestanatomy, chestscanner, chesttrees):
+    for module in (chestphantom, chest_anatomy, chest_scanner, chest_trees):
         digest.update(Path(os.fspath(module.__file__)).read_bytes())
     return digest.hexdigest()[:12]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from MedPrepCommonLib.brainphantom import BrainPhantom, make_brain_phantom
-from MedPrepCommonLib.operation import create
-from MedPrepCommonLib.volume import LabelVolume, Volume
-from MedPrepMRILib import shrink
+from MedPrepCommonLib.core.operation import create
+from MedPrepCommonLib.core.volume import LabelVolume, Volume
+from MedPrepCommonLib.phantoms.brain import BrainPhantom, make_brain_phantom
+from MedPrepMRILib.numeric import shrink
 
 from .ct_pointwise import operation_subjects
 from .data import Chest

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from MedPrepCommonLib.parallel import default_workers
+from MedPrepCommonLib.core.parallel import default_workers
 from MedPrepCommonLib.version import __version__
 
 from .harness import OURS, Measured, Subject, Timing, cpu_ms, exponent, median_ms, min_ms, outcomes

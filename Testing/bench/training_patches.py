@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from MedPrepCommonLib.job import Job
-from MedPrepCommonLib.operation import create
-from MedPrepCommonLib.patchset import PatchSet
+from MedPrepCommonLib.core.job import Job
+from MedPrepCommonLib.core.operation import create
+from MedPrepCommonLib.core.patch_set import PatchSet
 
 from . import peers_textbook
 from .ct_pointwise import extra_peers

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from MedPrepCommonLib.operation import create
-from MedPrepCommonLib.volume import Volume
+from MedPrepCommonLib.core.operation import create
+from MedPrepCommonLib.core.volume import Volume
 
 from . import peers_textbook
 from .ct_contrast import CLIP_LIMIT, TILES

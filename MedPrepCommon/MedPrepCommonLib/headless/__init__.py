@@ -25,8 +25,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError, MissingPackageError
-from ..i18n import _
+from ..core.errors import FileError, MissingPackageError
+from ..core.i18n import _
 
 _host: Any = None
 
@@ -94,8 +94,8 @@ def loadVolume(
         when its geometry is unusable.
     """
     _needScene()
-    from ..reading import read_volume
-    from ..scenevolumes import nodeFromVolume
+    from ..files.reading import read_volume
+    from ..scene.volumes import nodeFromVolume
 
     return nodeFromVolume(read_volume(path, series=series, labels=labels), name)
 

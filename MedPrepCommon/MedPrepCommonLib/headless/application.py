@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingPackageError
-from ..i18n import _
+from ..core.errors import MissingPackageError
+from ..core.i18n import _
 
 
 class HeadlessApplication:

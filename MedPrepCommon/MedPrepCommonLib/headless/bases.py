@@ -8,8 +8,8 @@ import sys
 import unittest
 from typing import Any
 
-from ..errors import InputError
-from ..i18n import _
+from ..core.errors import InputError
+from ..core.i18n import _
 
 
 class ScriptedLoadableModule:

@@ -1,0 +1,1 @@
+"""Coarse grids, cells and morphology that lungs and nodules share."""

@@ -1,0 +1,311 @@
+"""Which air of the body is lung, and which lung it is: right or left. All on a coarse grid.
+
+Bowel is told from lung by what it holds: nearly pure gas, where a lung, even an emphysematous one, is
+streaked by vessels. Lungs that touch are cut along the darkest-to-brightest way: the pleura between them
+where it shows, the middle of the contact where it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from MedPrepCommonLib.core.job import Job
+
+from ..grid.morphology import CROSS, bounding_box, dilate, erode
+from .bowel_gas import cut_off_gas
+
+RIGHT, LEFT = 1, 2
+_GAS_HU = -940
+# A lung always has vessels; a mattress or the core of a table has not.
+_FEATURELESS_HU = 20.0
+_BONE_HU = 180
+# A part of this size is a lung (or most of one) if it is not gas; smaller ones must lie beside such a part.
+_MAIN_ML = 30.0
+_FRAGMENT_ML = 0.25
+_SLIVER_ML = 0.1
+_SLAB_MM, _SLAB_AREA_MM2 = 40.0, 250.0
+_NEAR_LUNG_MM = 10.0
+_NEAR_RIB_MM = 12.0
+# Radius of the ball in mm and HU above the lung's median, in the order tried, to part touching lungs.
+_CORE_TRIALS = (
+    (3.0, 1000.0),
+    (3.0, 150.0),
+    (3.0, 90.0),
+    (5.0, 1000.0),
+    (5.0, 120.0),
+    (7.5, 1000.0),
+    (10.0, 1000.0),
+    (10.0, 150.0),
+    (14.0, 1000.0),
+    (20.0, 1000.0),
+)
+# A part of which more than this lies beyond the midline may be both lungs in one.
+_BOTH_SIDES = 0.06
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Connected parts of the air and what each is like; arrays are indexed by part number, 0 is no part."""
+
+    labels: np.ndarray
+    ml: np.ndarray
+    gas: np.ndarray
+    spread: np.ndarray
+
+
+def _describe(air: np.ndarray, coarse: np.ndarray, cell_mm3: float) -> _Parts:
+    labels, count = ndimage.label(air, CROSS)
+    cells = np.bincount(labels.ravel(), minlength=count + 1).astype(float)
+    cells[0] = 0
+    # Content is judged on inner cells: on the rim air is mixed with the wall.
+    inner = erode(air, 1.0, (1.0, 1.0, 1.0)) & air
+    name, hu = labels[inner], coarse[inner].astype(float)
+    number = np.bincount(name, minlength=count + 1)
+    some = np.maximum(number, 1)
+    mean = np.bincount(name, hu, count + 1) / some
+    spread = np.sqrt(np.maximum(np.bincount(name, hu * hu, count + 1) / some - mean**2, 0))
+    gas = np.bincount(name[hu < _GAS_HU], minlength=count + 1) / some
+    # Parts too thin for inner cells are judged as a whole.
+    thin = number * 20 < cells
+    if thin.any():
+        every = np.bincount(labels[air & (coarse < _GAS_HU)], minlength=count + 1)
+        gas[thin] = 2.5 * every[thin] / np.maximum(cells[thin], 1)
+        spread[thin] = 0.0
+    return _Parts(labels, cells * cell_mm3 / 1000, gas, spread)
+
+
+def find_lungs(
+    air: np.ndarray, coarse: np.ndarray, middle: np.ndarray, spacing_kji: Sequence[float], job: Job
+) -> tuple[np.ndarray, np.ndarray]:
+    """Right and left lung among the air of the body.
+
+    Parameters
+    ----------
+    air : bool (k, j, i), air inside the body without the airway. coarse : HU. middle : column of the spine,
+        (k,).
+
+    Returns
+    -------
+    sides : uint8 (k, j, i), 1 right, 2 left, 0 elsewhere. rejected : bool, air that is bowel or other gas.
+    """
+    parts = _describe(air, coarse, float(np.prod(spacing_kji)))
+    job.report(0.2)
+    area = parts.ml * 1000 / (coarse.shape[0] * spacing_kji[0])
+    slab = coarse.shape[0] * spacing_kji[0] < _SLAB_MM
+    large = (parts.ml >= _MAIN_ML) | (slab & (area > 5 * _SLAB_AREA_MM2))
+    pure = (parts.gas > 0.5) & ((parts.spread < 36.0) | ~large) | (parts.gas > 0.85) & (parts.spread < 60.0)
+    # A slab of few slices holds little lung; its area tells then what the volume cannot.
+    sized = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
+    sized[0] = False
+    main = sized & ~(large & (parts.spread < _FEATURELESS_HU))
+    if not main.any():
+        # A drawn lung has no vessels, and nothing here looks more like a lung.
+        main = sized
+    pure |= large & ~main
+    if not main.any():
+        main = _slivers(parts, coarse, spacing_kji)
+    if not main.any():
+        return np.zeros(air.shape, np.uint8), air.copy()
+    chosen = main | _fragments(parts, pure, main, coarse, spacing_kji)
+    air = _without_bowel(parts, chosen, air, coarse, spacing_kji, job)
+    job.report(0.4)
+    sides = _sides(parts, chosen, coarse, middle, spacing_kji, job.part(0.4, 1.0))
+    sides[~air] = 0
+    rejected = (~chosen & (parts.ml >= 1.0))[parts.labels] | ((parts.labels > 0) & ~air)
+    return sides, rejected
+
+
+def _without_bowel(parts: _Parts, chosen, air, coarse, spacing_kji, job: Job) -> np.ndarray:
+    """The air without the bowel gas that clings to one of the chosen parts."""
+    kept = air
+    for number in np.flatnonzero(chosen & (parts.ml >= _MAIN_ML)):
+        part = parts.labels == number
+        box = bounding_box(part)
+
+        def separate(piece, seeds, hu):
+            return _onto_the_septum(piece, seeds, _grow_back(piece, seeds, job), hu, spacing_kji, job)
+
+        gas = cut_off_gas(part[box], coarse[box], spacing_kji, separate, job)
+        if gas.any():
+            kept = kept.copy() if kept is air else kept
+            kept[box] &= ~gas
+    return kept
+
+
+def _near_rib_share(parts: _Parts, coarse, spacing_kji) -> np.ndarray:
+    """For each part the share of its cells that lie close under bone."""
+    box = bounding_box(parts.labels > 0, [int(_NEAR_RIB_MM / step) + 2 for step in spacing_kji])
+    labels = parts.labels[box]
+    near = dilate(coarse[box] > _BONE_HU, _NEAR_RIB_MM, spacing_kji)
+    count = len(parts.ml)
+    return np.bincount(labels[near], minlength=count) / np.maximum(
+        np.bincount(labels.ravel(), minlength=count), 1
+    )
+
+
+def _slivers(parts: _Parts, coarse, spacing_kji) -> np.ndarray:
+    """Where no part is of a lung's size: the tips of lungs whose rest lies above or below the scan.
+
+    They are aerated but not gas, lie close under the ribs and reach the first or the last slice.
+    """
+    maybe = (parts.gas < 0.1) & (parts.ml >= _SLIVER_ML)
+    at_end = np.zeros(len(maybe), bool)
+    at_end[parts.labels[[0, -1]].ravel()] = True
+    maybe &= at_end
+    maybe[0] = False
+    if maybe.any():
+        maybe &= _near_rib_share(parts, coarse, spacing_kji) > 0.5
+    return maybe
+
+
+def _fragments(parts: _Parts, pure, main, coarse, spacing_kji) -> np.ndarray:
+    """Small aerated parts beside a lung and under the ribs: recesses cut off by voxel size or disease."""
+    maybe = ~pure & ~main & (parts.ml >= _FRAGMENT_ML) & (parts.gas < 0.3)
+    maybe[0] = False
+    if not maybe.any():
+        return maybe
+    margin = [int(_NEAR_LUNG_MM / step) + 2 for step in spacing_kji]
+    box = bounding_box(maybe[parts.labels], margin)
+    labels = parts.labels[box]
+    near = dilate(main[labels], _NEAR_LUNG_MM, spacing_kji)
+    beside = np.bincount(labels[near], minlength=len(main)) > 0
+    maybe &= beside
+    if maybe.any():
+        maybe &= _near_rib_share(parts, coarse, spacing_kji) > 0.5
+    return maybe
+
+
+def _sides(parts: _Parts, chosen, coarse, middle, spacing_kji, job: Job) -> np.ndarray:
+    """Right or left for each cell of the chosen parts."""
+    k, _, i = np.nonzero(chosen[parts.labels])
+    name = parts.labels[chosen[parts.labels]]
+    count = len(chosen)
+    cells = np.maximum(np.bincount(name, minlength=count), 1)
+    left_share = np.bincount(name, i > middle[k], count) / cells
+    side_of = np.where(left_share > 0.5, LEFT, RIGHT).astype(np.uint8)
+    side_of[~chosen] = 0
+    sides = side_of[parts.labels]
+    beyond = np.minimum(left_share, 1 - left_share)
+    both = np.flatnonzero(chosen & (beyond > _BOTH_SIDES) & (parts.ml > _MAIN_ML))
+    for n, number in enumerate(both):
+        part = parts.labels == number
+        box = bounding_box(part)
+        cut = split_lungs(part[box], coarse[box], middle[box[0]] - box[2].start, spacing_kji, job)
+        sides[box][part[box]] = cut[part[box]]
+        job.report((n + 1) / len(both))
+    return sides
+
+
+def split_lungs(
+    part: np.ndarray, coarse: np.ndarray, middle: np.ndarray, spacing_kji: Sequence[float], job: Job
+) -> np.ndarray:
+    """Cut one part that may hold both lungs; uint8 (k, j, i) of 1 right, 2 left.
+
+    Eroded until what remains lies on one side each, the cores grow back, and where they meet the border is
+    moved onto the brightest sheet between them.
+    """
+    seeds = _cores(part, coarse, middle, spacing_kji, job)
+    if seeds is None:
+        columns = np.arange(part.shape[2])
+        left = columns[None, None, :] > middle[:, None, None]
+        share = (left & part).sum() / max(part.sum(), 1)
+        if min(share, 1 - share) < 0.25:
+            # Mostly one side, and no neck to cut: one lung that reaches across the midline.
+            return np.where(part, LEFT if share > 0.5 else RIGHT, 0).astype(np.uint8)
+        return np.where(part, np.where(left, LEFT, RIGHT), 0).astype(np.uint8)
+    grown = _grow_back(part, seeds, job)
+    return _onto_the_septum(part, seeds, grown, coarse, spacing_kji, job)
+
+
+def _cores(part, coarse, middle, spacing_kji, job: Job) -> np.ndarray | None:
+    """Eroded parts on either side, as soon as none of them lies on both; None if it never comes to that.
+
+    The pleura between touching lungs is brighter than lung even where it is thinner than a cell, so darker
+    and darker thresholds are tried before the ball grows.
+    """
+    whole = part.sum()
+    lung_hu = float(np.median(coarse[part]))
+    for most_beyond in (0.03, _BOTH_SIDES):
+        for radius, brightest in _CORE_TRIALS:
+            job.check()
+            core = erode(part & (coarse < lung_hu + brightest), radius, spacing_kji)
+            labels, count = ndimage.label(core, CROSS)
+            k, _, i = np.nonzero(core)
+            name = labels[core]
+            cells = np.bincount(name, minlength=count + 1)
+            large = cells > 0.01 * whole
+            large[0] = False
+            left = np.bincount(name, i > middle[k], count + 1) / np.maximum(cells, 1)
+            beyond = np.minimum(left, 1 - left)
+            right_part, left_part = large & (left <= 0.5), large & (left > 0.5)
+            if large.any() and (beyond[large] < most_beyond).all() and right_part.any() and left_part.any():
+                side = np.where(right_part, RIGHT, np.where(left_part, LEFT, 0)).astype(np.uint8)
+                return side[labels]
+    return None
+
+
+def _grow_back(part, seeds, job: Job) -> np.ndarray:
+    """Seeds spread through the part cell by cell; a cell goes to the lung that reaches it first."""
+    sides = seeds.copy()
+    free = part & (sides == 0)
+    while free.any():
+        job.check()
+        reached = []
+        for side in (RIGHT, LEFT):
+            here = sides == side
+            reached.append(dilate(here, 1.0, (1.0, 1.0, 1.0)) & free)
+        new = reached[0] | reached[1]
+        if not new.any():
+            break
+        sides[reached[1]] = LEFT
+        sides[reached[0]] = RIGHT
+        free &= ~new
+    return sides
+
+
+def _onto_the_septum(part, seeds, grown, coarse, spacing_kji, job: Job) -> np.ndarray:
+    """Move the border between the lungs onto the brightest sheet near it, by two cheapest-path distances."""
+    right, left = grown == RIGHT, grown == LEFT
+    meet = (dilate(right, 1.0, (1.0, 1.0, 1.0)) & left) | (dilate(left, 1.0, (1.0, 1.0, 1.0)) & right)
+    box = bounding_box(meet, [int(18.0 / step) + 2 for step in spacing_kji])
+    if box is None:
+        return grown
+    inside, sides = part[box], grown[box]
+    fixed = seeds[box] > 0
+    for axis in range(3):
+        for end in (0, -1):
+            face = [slice(None)] * 3
+            face[axis] = end
+            fixed[tuple(face)] = True
+    lung_hu = float(np.median(coarse[box][inside]))
+    # Crossing a cell as bright as a pleura costs many steps; a vessel can be walked around.
+    cost = 1.0 + 20.0 * np.clip((coarse[box].astype(np.float32) - lung_hu - 35.0) / 160.0, 0.0, 1.0)
+    cost = np.where(inside, cost, np.inf).astype(np.float32)
+    distances = []
+    for side in (RIGHT, LEFT):
+        start = np.where(fixed & inside & (sides == side), 0.0, np.inf).astype(np.float32)
+        distances.append(_cheapest(start, cost, job))
+    result = grown.copy()
+    reached = inside & np.isfinite(np.minimum(*distances)) & ~fixed
+    result[box][reached] = np.where(distances[0] <= distances[1], RIGHT, LEFT)[reached]
+    return result
+
+
+def _cheapest(distance: np.ndarray, cost: np.ndarray, job: Job) -> np.ndarray:
+    """Smallest sum of costs from the zero cells to every cell over shared faces (changes `distance`)."""
+    for _ in range(400):
+        job.check()
+        before = distance.copy()
+        for axis in range(3):
+            d, c = np.moveaxis(distance, axis, 0), np.moveaxis(cost, axis, 0)
+            for n in range(1, len(d)):
+                np.minimum(d[n], d[n - 1] + c[n], out=d[n])
+            for n in range(len(d) - 2, -1, -1):
+                np.minimum(d[n], d[n + 1] + c[n], out=d[n])
+        if np.array_equal(before, distance):
+            break
+    return distance

@@ -1,0 +1,1 @@
+"""Metal and what it does around itself."""

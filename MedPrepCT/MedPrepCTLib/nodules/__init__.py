@@ -1,0 +1,1 @@
+"""Nodule candidates: dense regions, blobs, shape, score."""

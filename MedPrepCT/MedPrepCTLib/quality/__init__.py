@@ -1,0 +1,1 @@
+"""Hounsfield units and grids: are they what they should be?"""

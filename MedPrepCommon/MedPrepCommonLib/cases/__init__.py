@@ -1,0 +1,1 @@
+"""Which images belong to a data set: tables, folders, layouts, splits."""

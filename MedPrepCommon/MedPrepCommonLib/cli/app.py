@@ -1,0 +1,346 @@
+"""The ``medprep`` command; its verbs are what ``medprep --help`` names.
+
+Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep, or ``qc``
+found what fails; 2 wrong usage or bad input, with nothing written; 3 quality control failed and ``--strict``
+was given, or cases of a batch failed; 130 cancelled.
+"""
+
+# Heavy packages are imported inside the commands: --help must be there at once.
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from ..core.errors import Cancelled, FileError, MedPrepError, ParameterError
+from ..core.i18n import _
+from ..version import __version__
+from . import batch, qc, reassemble
+
+if TYPE_CHECKING:
+    from ..core.recipe import Recipe
+    from ..core.volume import Volume
+
+BAD_INPUT, QUALITY_FAILED, CANCELLED = 2, 3, 130
+
+app = typer.Typer(
+    name="medprep",
+    help="Prepares CT, MRI and X-ray images for deep learning, and proves what it did.",
+    epilog="Exit codes: 0 done, 2 wrong usage or bad input (nothing is written), 3 quality control failed "
+    "with --strict or cases of a batch failed, 130 cancelled.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+_Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result in the output folder.")
+]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+_Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 when quality control fails.")]
+
+
+def main() -> None:
+    """Entry point of the ``medprep`` script."""
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows console may not know every character of a series' name: show a mark, do not fail.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app(prog_name="medprep")
+
+
+def _guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns what a user can do something about into one message on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except (Cancelled, KeyboardInterrupt):
+            typer.echo(_("Cancelled; nothing was written."), err=True)
+            raise typer.Exit(CANCELLED) from None
+        except MedPrepError as error:
+            _stop(error.wrong, error.expected, error.advice)
+        except MemoryError:
+            _stop(
+                _("There is not enough memory for this image."),
+                "",
+                _("Close other programs, or crop it first."),
+            )
+
+    return run
+
+
+def _stop(wrong: str, expected: str = "", advice: str = "") -> NoReturn:
+    lines = [line for line in (expected, advice) if line]
+    typer.echo("\n  ".join([f"medprep: {wrong}", *lines]), err=True)
+    raise typer.Exit(BAD_INPUT)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"medprep {__version__}")
+        raise typer.Exit
+
+
+@app.command(short_help="What MedPrep can do to an image.")
+@_guarded
+def operations(
+    id: Annotated[
+        str, typer.Argument(help="An operation, for its parameters; all of them when left out.")
+    ] = "",
+    as_json: _Json = False,
+) -> None:
+    """List what MedPrep can do to an image, or one operation's parameters with ranges, units and presets."""
+    from ..core.operation import find, known
+    from ..recipes import listing
+
+    found = [find(id)] if id else list(known().values())
+    if as_json:
+        records = [listing.operation_record(operation) for operation in found]
+        typer.echo(json.dumps(records[0] if id else records, indent=1, ensure_ascii=False))
+    else:
+        typer.echo(listing.operation_text(found[0]) if id else listing.operations_text(found))
+
+
+@app.command(short_help="Recipes that come with MedPrep.")
+@_guarded
+def recipes(
+    name: Annotated[
+        str, typer.Argument(help="A recipe or .json file, for its steps; all when left out.")
+    ] = "",
+    as_json: _Json = False,
+) -> None:
+    """List the recipes that come with MedPrep, or one recipe's inputs, steps and outputs."""
+    from ..core.recipe import available, load
+    from ..recipes import listing
+
+    if not name:
+        found = listing.recipe_records(available())
+        typer.echo(
+            json.dumps(found, indent=1, ensure_ascii=False) if as_json else listing.recipes_text(found)
+        )
+        return
+    recipe = load(name)
+    typer.echo(
+        json.dumps(recipe.to_json(), indent=1, ensure_ascii=False) if as_json else listing.recipe_text(recipe)
+    )
+
+
+@app.command(short_help="Run a recipe on images.")
+@_guarded
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (see: medprep recipes) or .json file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made by this command.")],
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input", "-i", help="NAME=PATH of an image file or DICOM folder; NAME is the recipe's."
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            help="OPERATION.PARAMETER=VALUE or STEP.PARAMETER=VALUE, any number of times (or =@FILE).",
+        ),
+    ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(help="Series (UID, number or description) of a DICOM folder, or NAME=SERIES."),
+    ] = None,
+    overwrite: _Overwrite = False,
+    quiet: _Quiet = False,
+    strict: _Strict = False,
+) -> None:
+    """Run a recipe on images and write results, scene, records and a report into a new folder."""
+    from ..core import recipe as recipes_module
+    from ..outputs import folder as outputfolder
+
+    wanted = recipes_module.load(recipe).with_settings(_settings(settings or []))
+    paths = _inputs(wanted, inputs)
+    outputfolder.check(out, overwrite)
+    from ..core import runner
+    from ..outputs import writing
+    from ..recipes import listing
+    from .progress import watched
+
+    with watched(wanted.name, quiet) as job:
+        volumes = _read(wanted, paths, _series(wanted, series or []), job.part(0.0, 0.1))
+        done = runner.run(wanted, volumes, job.part(0.1, 0.7))
+        written = writing.write(done, volumes, out, overwrite, job.part(0.7, 1.0))
+    if not quiet:
+        typer.echo(listing.run_text(wanted, writing.quality(done.result), written))
+    if strict and writing.quality(done.result)["verdict"] == "fail":
+        raise typer.Exit(QUALITY_FAILED)
+
+
+batch.register(app, _guarded)
+qc.register(app, _guarded)
+
+
+@app.command(short_help="Run recipes on built-in phantoms whose truth is known.")
+@_guarded
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the results; replaced on each run.")
+    ] = Path("medprep-demo"),
+    quiet: _Quiet = False,
+) -> None:
+    """Run recipes on built-in phantoms whose truth is known, and say how close the results are."""
+    from ..demo import demonstration
+    from .progress import watched
+
+    with watched("demo", quiet) as job:
+        found = demonstration.run(out, job)
+    if not quiet:
+        typer.echo(found.text())
+
+
+@app.command(short_help="Make report.html of a result or a batch again.")
+@_guarded
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that 'medprep run' or 'medprep batch' wrote.")],
+    quiet: _Quiet = False,
+) -> None:
+    """Make report.html again from what is in the folder of a result or of a batch."""
+    from ..batch import report as batchreport
+    from ..report import page as report_module
+
+    place = folder.expanduser()
+    path = (batchreport if batchreport.is_batch(place) else report_module).make(place)
+    if not quiet:
+        typer.echo(path.resolve())
+
+
+@app.command(short_help="Fit the standard scale of MRI training images.")
+@_guarded
+def landmarks(
+    images: Annotated[list[Path], typer.Argument(help="Training images of one MRI sequence.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="JSON file for the landmarks.")],
+    masks: Annotated[
+        list[Path] | None, typer.Option("--mask", help="Brain mask of an image; once for each, in order.")
+    ] = None,
+    region: Annotated[
+        str, typer.Option(help="Where to measure without masks: brain, foreground or image.")
+    ] = "brain",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Fit the intensity landmarks (Nyúl) of training images, for other images of the same sequence.
+
+    Use them with: medprep run RECIPE --set mri.normalize.landmarks=@FILE
+    """
+    from . import landmarks as clilandmarks
+    from .progress import watched
+
+    path = clilandmarks.check(out, overwrite)
+    with watched("landmarks", quiet) as job:
+        found = clilandmarks.fit(images, masks or [], region, job)
+        clilandmarks.save(found, path)
+    if not quiet:
+        typer.echo(found.text)
+
+
+reassemble.register(app, _guarded)
+
+
+@app.command(short_help="Print the JSON Schema of recipes.")
+@_guarded
+def schema() -> None:
+    """Print the JSON Schema (draft 2020-12) of recipes, for editors and other programs."""
+    from ..core.schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=1, ensure_ascii=False))
+
+
+def _pair(text: str, option: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals or not value:
+        raise ParameterError(
+            _("{option} {text} cannot be understood.").format(option=option, text=text),
+            _("Expected {example}.").format(example=example),
+        )
+    return name.strip(), value.strip()
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    """``address=value`` pairs; values are JSON where they can be, else text; ``@FILE`` is a file's text."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        address, value = _pair(text, "--set", "--set ct.window.level=-650")
+        if value.startswith("@"):
+            # The text becomes part of the recipe; where it came from does not.
+            found[address] = _text_of(Path(value[1:]).expanduser())
+            continue
+        try:
+            found[address] = json.loads(value)
+        except ValueError:
+            found[address] = value
+    return found
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(
+            _("The file {file} of a setting cannot be read.").format(file=path.name),
+            _("Expected a text file."),
+            _("Check the path behind the @."),
+        ) from error
+
+
+def _inputs(recipe: Recipe, texts: list[str]) -> dict[str, str]:
+    names = [wanted.name for wanted in recipe.inputs]
+    found: dict[str, str] = {}
+    for text in texts:
+        name, path = _pair(text, "--input", f"--input {names[0]}=PATH")
+        if name in found:
+            raise ParameterError(
+                _("--input {name} is given twice.").format(name=name),
+                _("Expected one image per input of recipe {recipe}.").format(recipe=recipe.name),
+                _("Run the recipe once for each image."),
+            )
+        found[name] = path
+    recipe.check_inputs(found)
+    return found
+
+
+def _series(recipe: Recipe, texts: list[str]) -> dict[str, str]:
+    """The wanted series by input name; a text with no input's name before ``=`` is meant for every input."""
+    names = [wanted.name for wanted in recipe.inputs]
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        found |= {name: value} if equals and name in names else dict.fromkeys(names, text)
+    return found
+
+
+def _read(recipe: Recipe, paths: dict[str, str], series: dict[str, str], job: Any) -> dict[str, Volume]:
+    from ..files.reading import read_volume
+
+    labels = {wanted.name for wanted in recipe.inputs if wanted.labels}
+    found: dict[str, Volume] = {}
+    for n, (name, path) in enumerate(paths.items()):
+        part = job.part(n / len(paths), (n + 1) / len(paths))
+        part.report(0.0, _("Reading {name}").format(name=name))
+        found[name] = read_volume(Path(path).expanduser(), series.get(name), name in labels, part)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""DICOM: which files belong together, where slices lie, what headers say."""

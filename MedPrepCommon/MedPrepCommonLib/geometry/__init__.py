@@ -1,0 +1,1 @@
+"""Voxels in the patient: orientation, cropping, resampling, warping, where patches lie."""

@@ -1,0 +1,1 @@
+"""What the four Slicer modules share beside the panel: logic, sample data, self tests, packages on demand."""

@@ -1,0 +1,1 @@
+"""Mathematics on arrays: statistics, filters, similarity. Knows no patient space and no files."""

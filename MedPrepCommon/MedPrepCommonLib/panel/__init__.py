@@ -1,0 +1,1 @@
+"""The panel of a Slicer module, made from the operations."""

@@ -1,0 +1,128 @@
+"""Parameter nodes made from the operations' definitions, so that no range or default is written twice.
+
+Each operation becomes a pack named like it (``window.level``); a vector parameter becomes one number per axis
+(``resample.spacingI``); each further input of an operation becomes a node reference (``resampleLabels``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import slicer
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper, parameterPack
+
+from ..core.operation import InputSlot, Operation, create, find
+from ..core.parameters import Parameter
+from ..core.recipe import Recipe, load
+
+
+def members(parameter: Parameter) -> tuple[str, ...]:
+    """Names of the pack members that hold a parameter: itself, or one per axis of a vector."""
+    if parameter.kind != "vector":
+        return (parameter.name,)
+    return tuple(parameter.name + axis for axis in parameter.axes[: parameter.length])
+
+
+def inputMember(spec: Operation, slot: InputSlot) -> str:
+    """Name of the node reference for a further input, for example ``resampleLabels``."""
+    return spec.name + slot.name[:1].upper() + slot.name[1:]
+
+
+def missingInputs(parameterNode: Any, spec: Operation) -> list[str]:
+    """Names of the references to further inputs that the operation needs and that lead nowhere."""
+    needed = [inputMember(spec, slot) for slot in spec.inputs[1:] if not slot.optional]
+    return [member for member in needed if getattr(parameterNode, member) is None]
+
+
+def recipeMembers(recipe: Recipe) -> dict[str, str]:
+    """Names of the node references for a recipe's inputs, by input name.
+
+    The first is the panel's input volume, as it is for operations; further ones are called like ``recipeT2``.
+    """
+    first, *others = (wanted.name for wanted in recipe.inputs)
+    return {first: "inputVolume", **{name: "recipe" + name[:1].upper() + name[1:] for name in others}}
+
+
+def parameterNodeClass(name: str, operationIds: Iterable[str], recipes: Iterable[str]) -> type:
+    """The parameter node class of a module's panel.
+
+    Parameters
+    ----------
+    name : of the class.
+    operationIds : the operations that the panel offers.
+    recipes : names of the recipes that it offers, if any; the first is the default.
+    """
+    recipes = list(recipes)
+    annotations: dict[str, Any] = {
+        "inputVolume": slicer.vtkMRMLScalarVolumeNode,
+        "outputVolume": slicer.vtkMRMLScalarVolumeNode,
+        "outputSegmentation": slicer.vtkMRMLSegmentationNode,
+    }
+    defaults: dict[str, Any] = {}
+    if recipes:
+        annotations["recipe"], defaults["recipe"] = Annotated[str, Choice(recipes)], recipes[0]
+    for loaded in map(load, recipes):
+        members = recipeMembers(loaded)
+        for wanted in loaded.inputs:
+            annotations.setdefault(members[wanted.name], _nodeClass(wanted.labels))
+    for spec in map(find, operationIds):
+        if spec.parameters:
+            annotations[spec.name] = _pack(spec)
+        for slot in spec.inputs[1:]:
+            annotations[inputMember(spec, slot)] = _nodeClass(slot.labels)
+    return parameterNodeWrapper(
+        type(name, (), {"__annotations__": annotations, "__module__": __name__, **defaults})
+    )
+
+
+def operationFrom(parameterNode: Any, spec: Operation) -> Any:
+    """The operation with the parameters that the node holds.
+
+    Raises
+    ------
+    ParameterError
+        when the values do not fit together.
+    """
+    values = {}
+    for parameter in spec.parameters:
+        pack = getattr(parameterNode, spec.name)
+        parts = tuple(getattr(pack, member) for member in members(parameter))
+        values[parameter.name] = parts if parameter.kind == "vector" else parts[0]
+    return create(spec.id, **values)
+
+
+def setParameters(parameterNode: Any, spec: Operation, values: dict[str, Any]) -> None:
+    """Write parameter values of one operation into the node, as one change."""
+    with slicer.util.NodeModify(parameterNode.parameterNode):
+        for name, value in values.items():
+            parameter = spec.parameter(name)
+            names = members(parameter)
+            parts = parameter.clean(value, spec.id) if parameter.kind == "vector" else (value,)
+            for member, part in zip(names, parts, strict=True):
+                parameterNode.setValue(f"{spec.name}.{member}", part)
+
+
+def _nodeClass(labels: bool) -> type:
+    return slicer.vtkMRMLSegmentationNode if labels else slicer.vtkMRMLScalarVolumeNode
+
+
+def _pack(spec: Operation) -> type:
+    annotations, defaults = {}, {}
+    for parameter in spec.parameters:
+        values = parameter.default if parameter.kind == "vector" else (parameter.default,)
+        for member, value in zip(members(parameter), values, strict=True):
+            annotations[member] = _annotation(parameter)
+            defaults[member] = value
+    return parameterPack(
+        type(spec.cls.__name__, (), {"__annotations__": annotations, "__module__": __name__, **defaults})
+    )
+
+
+def _annotation(parameter: Parameter) -> Any:
+    if parameter.kind == "choice":
+        return Annotated[str, Choice(list(parameter.choices))]
+    plain = {"bool": bool, "int": int, "float": float, "text": str, "vector": float}[parameter.kind]
+    if parameter.span is None:
+        return plain
+    return Annotated[plain, WithinRange(plain(parameter.span.low), plain(parameter.span.high))]

@@ -1,0 +1,1 @@
+"""Images whose truth is known: a chest, a brain, projected radiographs."""

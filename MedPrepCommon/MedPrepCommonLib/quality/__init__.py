@@ -1,0 +1,1 @@
+"""Checks of prepared images and data sets: sharpness, agreement, coverage, leakage."""

@@ -1,0 +1,1 @@
+"""Recipes as people handle them: listed, edited, copied as code, taken from a history."""

@@ -1,0 +1,1 @@
+"""Bias fields: N4, polynomial, low-pass; their results and quality."""

@@ -1,0 +1,1 @@
+"""The brain in the head: mask, surface, head."""

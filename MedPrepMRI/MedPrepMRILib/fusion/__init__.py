@@ -1,0 +1,1 @@
+"""Several sequences as one image: registration, resampling, combining."""

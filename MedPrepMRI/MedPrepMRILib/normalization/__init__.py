@@ -1,0 +1,1 @@
+"""White Stripe and normalization within a tissue."""

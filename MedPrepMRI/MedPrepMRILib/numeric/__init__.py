@@ -1,0 +1,1 @@
+"""Lattices and fields in logarithms that masks and bias correction share."""

@@ -1,0 +1,1 @@
+"""What an image given to MRI operations is."""

@@ -1,0 +1,1 @@
+"""Contrast enhancement and how good it is."""

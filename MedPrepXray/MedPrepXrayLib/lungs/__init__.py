@@ -1,0 +1,1 @@
+"""Lung fields, and the polarity that they give away."""

@@ -1,0 +1,1 @@
+"""What only the X-ray panel has."""

@@ -1,0 +1,1 @@
+"""The radiograph itself: pixels, exposed field, what its file says."""
