@@ -1,13 +1,39 @@
 """What DICOM headers say about an image beyond its voxels; nothing about the patient.
 
-``info`` of a DICOM volume, each where the file tells: ``sliceThickness``, ``spacingBetweenSlices``,
-``sliceSpacingDeviation`` (mm), ``missingSlices``, ``duplicateSlices``, ``gantryTilt`` (degrees, from the
-slice positions), ``rescaleSlope``, ``rescaleIntercept`` (already applied), ``rescaleType``, ``padding`` (as
-rescaled), ``bitsStored``, ``photometricInterpretation`` (as stored), ``convolutionKernel``, ``kvp``,
-``viewPosition``, ``patientPosition``, ``patientOrientation``, ``laterality``, ``voiLut`` (not applied),
-``bodyPart``, ``manufacturer``, ``model``, ``magneticFieldStrength``,
-``echoTime``, ``repetitionTime``, ``inversionTime``, ``flipAngle``, ``lossyCompression``, ``spacingKnown``,
-``spacingSource``.
+``info`` of a DICOM volume, each key only where the file tells. Texts are DICOM's defined terms or words of
+:mod:`.dicomwords`; free text never gets here.
+
+Where the slices lie (mm):
+``sliceThickness``; ``spacingBetweenSlices`` (as stated); ``sliceSpacingRange`` [smallest, largest] distance of
+neighbours as found; ``sliceSpacingDeviation``: largest distance of a slice from its place in an evenly spaced
+stack between the first and the last slice; ``missingSlices``: how many do not lie where one belongs, from gaps
+of whole distances; ``missingSlicePositions``: where those lie, along the stack from the first slice (at most
+100); ``interpolatedSlices``: planes of the array that were made from their neighbours so that all others lie
+where they were taken (a stack with gaps or changing distances); ``duplicateSlices``: files left out as copies;
+``missingInstances``: image numbers absent between the first and the last; ``gantryTilt`` (degrees, from the
+positions, 0 or more); ``statedGantryTilt`` (degrees, from the header, where it contradicts the positions);
+``mosaic``: number of tiles of one picture that became the slices; ``spacingKnown`` (False: 1 mm is assumed);
+``spacingSource``: tag that the pixel size comes from.
+
+What kind of image it is:
+``imageType``: defined words in their order; ``derived`` (True: computed from other images); ``localizer``
+(True: scout, topogram, survey); ``secondaryCapture`` (True: SOP class or conversion type says that it is a copy
+of a screen, film or document); ``reformat``: "MPR", "MIP", "MINIP", "AVERAGE", "CURVED", "RENDERING";
+``parametricMap``: "ADC", "FA", "TRACE", "CBF", "PHASE", ... (values are no plain signal); ``burnedInAnnotation``
+(True); ``lossyCompression`` (True), ``lossyRatio`` (such as 10.0 for 10:1); ``contrastAgent`` (True given, False
+said to be none); ``describedAs``: list of words found in description, protocol and sequence name ("T1",
+"FLAIR", "MPRAGE", "CHEST", ...); ``bodyPart``, ``viewPosition`` ("PA", "AP", "LL", "RL", "LATERAL", ...),
+``laterality`` ("L", "R", "B", "U"), ``patientPosition``, ``patientOrientation``.
+
+How it was taken:
+``convolutionKernel``, ``kvp`` (kV), ``manufacturer``, ``model``, ``magneticFieldStrength`` (T), ``echoTime``,
+``repetitionTime``, ``inversionTime`` (ms), ``flipAngle`` (degrees), ``echoTrainLength``, ``diffusionBValue``
+(s/mm2), ``scanningSequence`` ("SE", "IR", "GR", "EP", "RM", joined by a backslash), ``sequenceVariant``,
+``acquisitionType`` ("2D", "3D"), ``pixelIntensityRelationship``, ``presentationIntentType``.
+
+How values are stored:
+``rescaleSlope``, ``rescaleIntercept`` (already applied), ``rescaleType``, ``padding`` (as rescaled),
+``bitsStored``, ``photometricInterpretation`` (as stored), ``voiLut`` (True: not applied).
 """
 
 from __future__ import annotations
