@@ -32,7 +32,7 @@ from MedPrepCommonLib.core.operation import create  # noqa: E402
 from MedPrepCommonLib.core.volume import LabelVolume, Volume  # noqa: E402
 from MedPrepCommonLib.files.reading import read_volume  # noqa: E402
 from MedPrepCommonLib.geometry.orientation import orientation  # noqa: E402
-from MedPrepCommonLib.phantoms.chest import ChestPhantom, Nodule, PlacedNodule, _place, make_chest_phantom
+from MedPrepCommonLib.phantoms.chest import ChestPhantom, Nodule, PlacedNodule, _place, make_chest_phantom  # noqa: E402
 from MedPrepCommonLib.phantoms.chest_anatomy import ChestAnatomy  # noqa: E402
 from MedPrepCTLib.lungs.segmentation import AIRWAY, segment_lungs  # noqa: E402
 from MedPrepCTLib.operations.lungs import SEGMENTS  # noqa: E402

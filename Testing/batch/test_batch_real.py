@@ -1,7 +1,7 @@
 """Real images through three recipes as batches, and the exports read by the frameworks that they are for.
 
-Slow: ``pytest Testing/batch/test_batch_real.py -m slow``. Frameworks are asked where they are installed: nnU-Net by
-the interpreter in ``MEDPREP_NNUNET``, MONAI and TorchIO by the one in ``MEDPREP_BENCH``.
+Slow: ``pytest Testing/batch/test_batch_real.py -m slow``. Frameworks are asked where they are installed:
+nnU-Net by the interpreter in ``MEDPREP_NNUNET``, MONAI and TorchIO by the one in ``MEDPREP_BENCH``.
 """
 
 from __future__ import annotations

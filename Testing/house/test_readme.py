@@ -16,6 +16,7 @@ from pages import PAGES, README, REPOSITORY, Block, Page
 from typer.testing import CliRunner
 
 from MedPrepCommonLib.cli import app
+from MedPrepCommonLib.cli.settings import parse_settings
 from MedPrepCommonLib.core import engine, recipe
 from MedPrepCommonLib.core.operation import create, find, known
 from MedPrepCommonLib.core.volume import Volume
@@ -137,7 +138,7 @@ def check_run(parameters: dict) -> None:
     name = parameters["recipe"]
     plan = recipe.load("ct-lung" if name.endswith(".json") else name)
     assert set(app._inputs(plan, parameters["inputs"])) == {i.name for i in plan.inputs}
-    plan.with_settings(app._settings(parameters["settings"] or []))
+    plan.with_settings(parse_settings(parameters["settings"] or []))
 
 
 def test_every_verb_is_known_to_run_py() -> None:
@@ -222,7 +223,7 @@ def test_operations_parameters_and_recipes_exist(page: Page) -> None:
         spec = find(id)
         if parameter and parameter != "preset":
             spec.parameter(parameter)
-    files = {path.stem for path in REPOSITORY.glob("Testing/*.py")}
+    files = {path.stem for path in REPOSITORY.glob("Testing/**/*.py")}
     for name in set(re.findall(r"`((?:ct|mri)-[a-z0-9-]+)`", text)) - files:
         recipe.load(name)
 

@@ -19,7 +19,7 @@ from MedPrepCommonLib.core.errors import FileError  # noqa: E402
 from MedPrepCommonLib.core.volume import Volume  # noqa: E402
 from MedPrepCommonLib.files.reading import read_volume  # noqa: E402
 from MedPrepCommonLib.geometry.label_grid import onto_grid  # noqa: E402
-from MedPrepCommonLib.scene import facts, files, segments, volumes  # noqa: E402
+from MedPrepCommonLib.scene import facts, files, grids, segments, volumes  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_segmentations(tmp_path, scene):
         before = scene.GetNumberOfNodes()
         path = files.writeSegmentation(node, tmp_path / "a.seg.nrrd")
         back = read_volume(path)
-        world = volumes.parentMatrix(node) @ labels.ijkToRAS
+        world = grids.parentMatrix(node) @ labels.ijkToRAS
         assert np.array_equal(onto_grid(back.array, back.ijkToRAS, world, labels.shape), labels.array)
         assert back.segments == SEGMENTS
         assert scene.GetNumberOfNodes() == before and os.listdir(tmp_path) == ["a.seg.nrrd"]

@@ -15,11 +15,11 @@ import slicer  # noqa: E402
 from test_scene_segments import SEGMENTS  # noqa: E402
 from test_scene_volumes import GRIDS, transform  # noqa: E402
 
-from MedPrepCommonLib.core import engine
+from MedPrepCommonLib.core import engine  # noqa: E402
 from MedPrepCommonLib.core.operation import create  # noqa: E402
 from MedPrepCommonLib.core.result import Check, Curve, Figure, Points, Result, Table  # noqa: E402
 from MedPrepCommonLib.core.volume import LabelVolume, Volume  # noqa: E402
-from MedPrepCommonLib.scene import segments, tables, volumes  # noqa: E402
+from MedPrepCommonLib.scene import grids, segments, tables, volumes  # noqa: E402
 from MedPrepCommonLib.scene.names import safeName, uniqueName  # noqa: E402
 from MedPrepCommonLib.scene.results import placeResult  # noqa: E402
 
@@ -81,7 +81,7 @@ def everything(node) -> Result:
 
 def state(node) -> tuple:
     """All of a volume node that must not change."""
-    matrix = volumes.worldMatrix(node)
+    matrix = grids.worldMatrix(node)
     names = sorted(node.GetAttributeNames() or ())
     display = node.GetDisplayNode()
     return (

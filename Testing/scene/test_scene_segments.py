@@ -19,7 +19,7 @@ from test_scene_volumes import GRIDS, rotation, transform  # noqa: E402
 from MedPrepCommonLib.core.errors import GeometryError, InputError  # noqa: E402
 from MedPrepCommonLib.core.volume import LabelVolume, Segment, Volume  # noqa: E402
 from MedPrepCommonLib.geometry.label_grid import onto_grid  # noqa: E402
-from MedPrepCommonLib.scene import volumes  # noqa: E402
+from MedPrepCommonLib.scene import grids, volumes  # noqa: E402
 from MedPrepCommonLib.scene.segments import labelsFromNode, segmentationFromLabels  # noqa: E402
 
 STRUCTURE = ("SCT", "123037004", "Anatomical Structure")
@@ -110,7 +110,7 @@ def test_cropped_segments_land_in_their_place():
         image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
         crop = labels.array[z[0] : z[-1] + 1, y[0] : y[-1] + 1, x[0] : x[-1] + 1] == segment.value
         vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())[:] = crop.ravel()
-        image.SetImageToWorldMatrix(volumes.matrixFromArray(labels.ijkToRAS))
+        image.SetImageToWorldMatrix(grids.matrixFromArray(labels.ijkToRAS))
         entry = segmentation.GetNthSegment(n)
         entry.RemoveAllRepresentations()
         entry.AddRepresentation(name, image)

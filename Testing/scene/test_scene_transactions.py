@@ -16,7 +16,7 @@ from test_scene_volumes import GRIDS, transform  # noqa: E402
 from MedPrepCommonLib.core.errors import InputError  # noqa: E402
 from MedPrepCommonLib.core.result import Result  # noqa: E402
 from MedPrepCommonLib.core.volume import LabelVolume, Volume  # noqa: E402
-from MedPrepCommonLib.scene import segments, tables, volumes  # noqa: E402
+from MedPrepCommonLib.scene import grids, segments, tables, volumes  # noqa: E402
 from MedPrepCommonLib.scene.results import placeResult, sceneTransaction  # noqa: E402
 
 
@@ -87,7 +87,7 @@ def test_into_a_volume():
     placed = placeResult(result, node, "Clip", into=output)
     assert next(iter(placed)) == "image" and placed["image"] is output and output.GetName() == "mine"
     assert np.array_equal(slicer.util.arrayFromVolume(output), result.images["image"].array)
-    np.testing.assert_allclose(volumes.worldMatrix(output), GRIDS["oblique"], atol=1e-9)
+    np.testing.assert_allclose(grids.worldMatrix(output), GRIDS["oblique"], atol=1e-9)
     assert output.GetParentTransformNode() is None
     assert "ct.lungs" in output.GetAttribute("MedPrep.provenance")
     assert state(node) == before

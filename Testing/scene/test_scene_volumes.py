@@ -16,7 +16,7 @@ import vtk  # noqa: E402
 
 from MedPrepCommonLib.core.errors import GeometryError, InputError  # noqa: E402
 from MedPrepCommonLib.core.volume import LabelVolume, Segment, Volume  # noqa: E402
-from MedPrepCommonLib.scene import facts, volumes  # noqa: E402
+from MedPrepCommonLib.scene import facts, grids, volumes  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +161,7 @@ def test_label_map_nodes_keep_names_colours_and_codes():
 def transform(linear: np.ndarray | None = None):
     if linear is not None:
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
-        node.SetMatrixTransformToParent(volumes.matrixFromArray(linear))
+        node.SetMatrixTransformToParent(grids.matrixFromArray(linear))
         return node
     warp = vtk.vtkThinPlateSplineTransform()
     points = vtk.vtkPoints()
@@ -194,7 +194,7 @@ def test_linear_parents_are_hardened_and_said_so():
     assert node.GetParentTransformNode() is child
     local = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(local)
-    np.testing.assert_allclose(volumes.arrayFromMatrix(local), GRIDS["LPS"], atol=1e-12)
+    np.testing.assert_allclose(grids.arrayFromMatrix(local), GRIDS["LPS"], atol=1e-12)
     # the note speaks of the last step only
     assert "parentTransform" not in volumes.volumeFromNode(result).info
 

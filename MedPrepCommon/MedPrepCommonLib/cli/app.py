@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ..core.errors import Cancelled, FileError, MedPrepError, ParameterError
+from ..core.errors import Cancelled, MedPrepError, ParameterError
 from ..core.i18n import _
 from ..version import __version__
 from . import batch, qc, reassemble
+from .settings import pair, parse_settings
 
 if TYPE_CHECKING:
     from ..core.recipe import Recipe
@@ -170,7 +171,7 @@ def run(
     from ..core import recipe as recipes_module
     from ..outputs import folder as outputfolder
 
-    wanted = recipes_module.load(recipe).with_settings(_settings(settings or []))
+    wanted = recipes_module.load(recipe).with_settings(parse_settings(settings or []))
     paths = _inputs(wanted, inputs)
     outputfolder.check(out, overwrite)
     from ..core import runner
@@ -267,48 +268,11 @@ def schema() -> None:
     typer.echo(json.dumps(recipe_schema(), indent=1, ensure_ascii=False))
 
 
-def _pair(text: str, option: str, example: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals or not value:
-        raise ParameterError(
-            _("{option} {text} cannot be understood.").format(option=option, text=text),
-            _("Expected {example}.").format(example=example),
-        )
-    return name.strip(), value.strip()
-
-
-def _settings(texts: list[str]) -> dict[str, Any]:
-    """``address=value`` pairs; values are JSON where they can be, else text; ``@FILE`` is a file's text."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        address, value = _pair(text, "--set", "--set ct.window.level=-650")
-        if value.startswith("@"):
-            # The text becomes part of the recipe; where it came from does not.
-            found[address] = _text_of(Path(value[1:]).expanduser())
-            continue
-        try:
-            found[address] = json.loads(value)
-        except ValueError:
-            found[address] = value
-    return found
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(
-            _("The file {file} of a setting cannot be read.").format(file=path.name),
-            _("Expected a text file."),
-            _("Check the path behind the @."),
-        ) from error
-
-
 def _inputs(recipe: Recipe, texts: list[str]) -> dict[str, str]:
     names = [wanted.name for wanted in recipe.inputs]
     found: dict[str, str] = {}
     for text in texts:
-        name, path = _pair(text, "--input", f"--input {names[0]}=PATH")
+        name, path = pair(text, "--input", f"--input {names[0]}=PATH")
         if name in found:
             raise ParameterError(
                 _("--input {name} is given twice.").format(name=name),

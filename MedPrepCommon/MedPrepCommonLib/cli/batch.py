@@ -11,6 +11,7 @@ import typer
 
 from ..core.errors import Cancelled, FileError, ParameterError
 from ..core.i18n import _
+from .settings import pair, parse_settings
 
 if TYPE_CHECKING:
     from ..batch.records import Summary
@@ -65,7 +66,7 @@ def batch(
     """
     from ..core import recipe as recipes
 
-    plan = recipes.load(recipe).with_settings(_settings(settings))
+    plan = recipes.load(recipe).with_settings(parse_settings(settings or []))
     from ..batch import case_list
     from ..batch import memory as batchmemory
     from ..batch import running as batches
@@ -236,13 +237,5 @@ def text(done: Summary, name: str) -> str:
     return "\n".join(lines)
 
 
-def _settings(texts: list[str] | None) -> dict[str, Any]:
-    from .app import _settings as parse
-
-    return parse(texts or [])
-
-
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    from .app import _pair
-
-    return dict(_pair(text, option, f"{option} image=path") for text in texts or [])
+    return dict(pair(text, option, f"{option} image=path") for text in texts or [])

@@ -11,6 +11,7 @@ import typer
 
 from ..core.errors import FileError
 from ..core.i18n import _
+from .settings import parse_settings
 
 if TYPE_CHECKING:
     from ..quality.folder import FolderQuality
@@ -41,10 +42,9 @@ def qc(
     checklist of the operation qc, together with their labels. Exit code 1 when a check fails, 0 otherwise.
     """
     from ..quality import folder as folderqc
-    from .app import _settings
     from .progress import watched
 
-    chosen = {name.removeprefix("qc."): value for name, value in _settings(settings or []).items()}
+    chosen = {name.removeprefix("qc."): value for name, value in parse_settings(settings or []).items()}
     with watched("qc", quiet) as job:
         found = folderqc.control(folder, cases, chosen, job)
     if json_file is not None:

@@ -7,7 +7,7 @@ import logging
 import typing
 from typing import Any
 
-from .stores import Store, storeFor
+from .stores import MAKERS, Store, storeFor
 from .validators import NotNone, plainType, splitAnnotations, takeDefault
 
 
@@ -226,6 +226,9 @@ class _IsPack(NotNone):
     def validate(self, value: Any) -> None:
         if not isinstance(value, self.kind):
             raise ValueError(f"Value must be of type '{self.kind}', is type '{type(value)}'")
+
+
+MAKERS.append(lambda kind: PackStore(kind) if isParameterPack(kind) else None)
 
 
 def _observing(kind: type) -> type:

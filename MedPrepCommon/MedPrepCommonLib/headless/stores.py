@@ -273,6 +273,10 @@ class UnionStore(Store):
             part.remove(node, f"{name}.{index}")
 
 
+# Further kinds of stores: each maker gives the store of a type, or None when the type is not its own.
+MAKERS: list[Callable[[Any], Store | None]] = []
+
+
 def storeFor(kind: Any, annotations: Sequence[Any] = ()) -> tuple[Store, list[Any]]:
     """The store of a type, and the annotations that are not validators."""
     store = _makeStore(kind)
@@ -282,8 +286,9 @@ def storeFor(kind: Any, annotations: Sequence[Any] = ()) -> tuple[Store, list[An
 
 
 def _makeStore(kind: Any) -> Store:
-    from .packs import PackStore, isParameterPack
-
+    for make in MAKERS:
+        if (store := make(kind)) is not None:
+            return store
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in (int, float):
         return Store([NotNone(), IsInstance((int, float) if kind is float else int)], 0, str, kind)
@@ -307,8 +312,6 @@ def _makeStore(kind: Any) -> Store:
     if inspect.isclass(kind):
         import slicer
 
-        if isParameterPack(kind):
-            return PackStore(kind)
         if issubclass(kind, enum.Enum) and len(kind):
             return EnumStore(kind)
         if issubclass(kind, pathlib.PurePath):

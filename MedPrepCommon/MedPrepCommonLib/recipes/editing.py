@@ -1,7 +1,8 @@
 """A recipe while it is being edited: it may be wrong for a while, and says what is wrong.
 
-The record is the JSON that :func:`MedPrepCommonLib.core.recipe.parse` reads, with every parameter spelled out.
-Editing keeps references in order: what a removed step made is taken from where that step took it.
+The record is the JSON that :func:`MedPrepCommonLib.core.recipe.parse` reads, with every parameter
+spelled out. Editing keeps references in order: what a removed step made is taken from where that step took
+it.
 """
 
 from __future__ import annotations

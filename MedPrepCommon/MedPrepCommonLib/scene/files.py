@@ -18,7 +18,7 @@ import slicer
 
 from ..core.errors import FileError
 from ..core.i18n import _
-from . import volumes
+from . import grids
 
 _SUFFIX = ".seg.nrrd"
 
@@ -35,7 +35,7 @@ def writeSegmentation(node: Any, path: str | os.PathLike[str]) -> Path:
     """
     copy = node
     if node.GetParentTransformNode() is not None:
-        matrix = volumes.matrixFromArray(volumes.parentMatrix(node))
+        matrix = grids.matrixFromArray(grids.parentMatrix(node))
         segmentation = slicer.vtkSegmentation()
         segmentation.DeepCopy(node.GetSegmentation())
         copy = node.CreateNodeInstance()

@@ -8,7 +8,7 @@ import slicer
 from vtk.util import numpy_support
 
 from ..core.volume import Volume
-from . import volumes
+from . import grids, volumes
 
 
 def addPreview(volume: Volume) -> Any:
@@ -20,7 +20,7 @@ def addPreview(volume: Volume) -> Any:
     node.SetName("MedPrep preview")
     slicer.mrmlScene.AddNode(node)
     try:
-        volumes.fillNode(node, volume, volumes.imageDataFromArray(volume.array))
+        volumes.fillNode(node, volume, grids.imageDataFromArray(volume.array))
         node.GetDisplayNode().SetSaveWithScene(False)
         node.GetDisplayNode().SetHideFromEditors(True)
     except BaseException:

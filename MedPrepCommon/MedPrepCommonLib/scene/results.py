@@ -15,7 +15,7 @@ from ..core.i18n import _
 from ..core.patch_set import COLUMNS
 from ..core.result import Result, Table
 from ..core.volume import LabelVolume, Volume
-from . import facts, segments, tables, volumes
+from . import facts, grids, segments, tables, volumes
 from .names import safeName
 
 
@@ -136,7 +136,7 @@ class _Writer:
         return self.nodes
 
     def _image(self, name: str, volume: Volume) -> None:
-        if volume.components <= volumes.MAX_COMPONENTS:
+        if volume.components <= grids.MAX_COMPONENTS:
             self._add(name, volumes.nodeFromVolume(volume, self._name(name)))
             return
         channels = volume.info.get("channelNames") or ()
@@ -166,7 +166,7 @@ class _Writer:
             if node.GetParentTransformNode() is None and image is not None:
                 shape = tuple(reversed(image.GetDimensions()))
                 if shape == labels.shape and labels.same_grid(
-                    labels.with_array(labels.array, ijkToRAS=volumes.worldMatrix(node))
+                    labels.with_array(labels.array, ijkToRAS=grids.worldMatrix(node))
                 ):
                     return node
         return None
@@ -207,7 +207,7 @@ class _Writer:
                 segments.fillSegmentation(node, volume, segmentation, self._reference(volume))
                 self._finish(name, node)
         else:
-            image = volumes.imageDataFromArray(volumes.storableArray(volume.array))
+            image = grids.imageDataFromArray(grids.storableArray(volume.array))
             with _restored(node, segmentation=False):
                 volumes.fillNode(node, volume, image)
                 self._finish(name, node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -17,9 +18,9 @@ from ..core.volume import LabelVolume, Segment, Volume, label_values
 from ..geometry.label_grid import onto_grid
 from . import facts as scenefacts
 from . import volumes
+from .grids import arrayFromMatrix, imageDataFromArray, matrixFromArray, parentMatrix
+from .labelmaps import colorOf, labelsFromLabelMap
 from .names import safeName, uniqueName
-
-SEGMENTS = "MedPrep.segments"
 
 
 def labelsFromNode(node: Any, referenceNode: Any = None) -> LabelVolume:
@@ -40,14 +41,12 @@ def labelsFromNode(node: Any, referenceNode: Any = None) -> LabelVolume:
     """
     if node is not None and node.IsA("vtkMRMLSegmentationNode"):
         return _labelsFromSegmentation(node, referenceNode)
-    array, matrix = volumes.labelArrayFromNode(node)
-    facts = scenefacts.factsOf(node)
-    facts.pop("display")
-    labels = LabelVolume(array, matrix, segments=_segmentsOfLabelMap(node, array), **facts)
+    labels = labelsFromLabelMap(node)
     if referenceNode is None:
         return labels
     shape, target = _gridOf(referenceNode)
-    return LabelVolume(onto_grid(array, matrix, target, shape), target, segments=labels.segments, **facts)
+    array = onto_grid(labels.array, labels.ijkToRAS, target, shape)
+    return dataclasses.replace(labels, array=array, ijkToRAS=target)
 
 
 def labelsAsMade(node: Any) -> LabelVolume:
@@ -123,14 +122,14 @@ def vtkSegmentationFromLabels(labels: LabelVolume) -> Any:
     for value in found:
         if value and value not in segments:
             segments[value] = Segment(
-                value, _("label {value}").format(value=value), TISSUE, TISSUE, None, _color(value)
+                value, _("label {value}").format(value=value), TISSUE, TISSUE, None, colorOf(value)
             )
     highest = max([*segments, *found, 1])
     image = slicer.vtkOrientedImageData()
     image.ShallowCopy(
-        volumes.imageDataFromArray(labels.array.astype(np.uint8 if highest < 256 else np.int16, copy=False))
+        imageDataFromArray(labels.array.astype(np.uint8 if highest < 256 else np.int16, copy=False))
     )
-    matrix = volumes.matrixFromArray(labels.ijkToRAS)
+    matrix = matrixFromArray(labels.ijkToRAS)
     image.SetImageToWorldMatrix(matrix)
     representation = _binaryLabelmap()
     segmentation = slicer.vtkSegmentation()
@@ -165,7 +164,7 @@ def _labelsFromSegmentation(node: Any, referenceNode: Any) -> LabelVolume:
             _("Expected at least one."),
             _("Add a segment, or choose another segmentation."),
         )
-    parent = volumes.parentMatrix(node)
+    parent = parentMatrix(node)
     if referenceNode is not None:
         shape, target = _gridOf(referenceNode)
         segmentation = _withLabelmaps(segmentation, np.linalg.inv(parent) @ target, shape)
@@ -227,9 +226,7 @@ def _withLabelmaps(segmentation: Any, matrix: np.ndarray | None = None, shape: A
     if matrix is not None:
         parameter = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
         extent = [0, shape[2] - 1, 0, shape[1] - 1, 0, shape[0] - 1]
-        geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(
-            volumes.matrixFromArray(matrix), extent
-        )
+        geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(matrixFromArray(matrix), extent)
         made.SetConversionParameter(parameter, geometry)
     if not made.CreateRepresentation(_binaryLabelmap()):
         raise InputError(
@@ -258,7 +255,7 @@ def _ownGrid(segmentation: Any) -> tuple[np.ndarray, tuple[int, int, int]]:
             _("Expected at least one voxel in a segment."),
             _("Draw a segment, or choose another segmentation."),
         )
-    return _shifted(volumes.arrayFromMatrix(matrix), extent), shape
+    return _shifted(arrayFromMatrix(matrix), extent), shape
 
 
 def _orientedArray(image: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -269,7 +266,7 @@ def _orientedArray(image: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     array = numpy_support.vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])
-    return array, _shifted(volumes.arrayFromMatrix(matrix), image.GetExtent())
+    return array, _shifted(arrayFromMatrix(matrix), image.GetExtent())
 
 
 def _shifted(matrix: np.ndarray, extent: Any) -> np.ndarray:
@@ -308,46 +305,7 @@ def _gridOf(node: Any) -> tuple[tuple[int, int, int], np.ndarray]:
     return volume.shape, np.array(volume.ijkToRAS)
 
 
-def _segmentsOfLabelMap(node: Any, array: np.ndarray) -> tuple[Segment, ...]:
-    """What a label map node's values mean: as MedPrep noted it, else by the names of its colour table."""
-    noted = scenefacts.jsonAttribute(node, SEGMENTS, list)
-    if noted:
-        return tuple(segment_from_entry(e["value"], e["name"], e["terminology"], e["color"]) for e in noted)
-    display = node.GetDisplayNode()
-    colors = display.GetColorNode() if display is not None and node.IsA("vtkMRMLLabelMapVolumeNode") else None
-    segments = []
-    for value in label_values(array):
-        if value <= 0:
-            continue
-        name, color = "", [*_color(value), 1.0]
-        if colors is not None and value < colors.GetNumberOfColors():
-            name = colors.GetColorName(value) or ""
-            colors.GetColor(value, color)
-        segments.append(
-            Segment(
-                value, name or _("label {value}").format(value=value), TISSUE, TISSUE, None, tuple(color[:3])
-            )
-        )
-    return tuple(segments)
-
-
-def noteSegments(node: Any, labels: LabelVolume) -> None:
-    """Keep names, colours and terminology of a label map as an attribute of its node."""
-    entries = [
-        {"value": s.value, "name": s.name, "terminology": terminology_entry(s), "color": list(s.color)}
-        for s in labels.segments
-    ]
-    node.SetAttribute(SEGMENTS, scenefacts.jsonText(entries) if entries else None)
-
-
 def _tag(segment: Any) -> str:
     text = vtk.reference("")
     found = segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), text)
     return str(text) if found else ""
-
-
-def _color(value: int) -> tuple[float, float, float]:
-    """A colour for a label that has none: hues far apart for neighbouring values (golden angle)."""
-    import colorsys
-
-    return colorsys.hsv_to_rgb((value * 0.618034) % 1.0, 0.55, 0.85)

@@ -26,7 +26,8 @@ class Quality(NamedTuple):
 def compare(image: np.ndarray, reference: np.ndarray, mask: np.ndarray, job: Job | None = None) -> Quality:
     """Compare in the mask, after scaling the image to the reference's mean there (a gain is no error).
 
-    The peak is the reference's range in the mask; SSIM as in :func:`MedPrepCommonLib.numeric.similarity.ssim`.
+    The peak is the reference's range in the mask; SSIM as in
+    :func:`MedPrepCommonLib.numeric.similarity.ssim`.
 
     Parameters
     ----------
