@@ -4,7 +4,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from MedPrepCommonLib.modules import module_test, sample_data
-from MedPrepCommonLib.modules.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.modules.logic import MedPrepLogic
 from MedPrepCommonLib.panel.panel import MedPrepWidget
 from MedPrepCommonLib.panel.parameter_node import parameterNodeClass
 
@@ -46,16 +46,7 @@ MedPrepCTParameterNode = parameterNodeClass("MedPrepCTParameterNode", OPERATIONS
 class MedPrepCTLogic(MedPrepLogic):
     """CT operations on volume nodes, usable from the Python console and scripts without a GUI."""
 
-    check = consoleMethod("ct.check")
-    clip = consoleMethod("ct.clip")
-    window = consoleMethod("ct.window")
-    multiWindow = consoleMethod("ct.multiWindow")
-    detectMetal = consoleMethod("ct.metal")
-    segmentLungs = consoleMethod("ct.lungs")
-    findNodules = consoleMethod("ct.nodules")
-    resample = consoleMethod("resample")
-    normalize = consoleMethod("normalize")
-    clahe = consoleMethod("ct.clahe")
+    operationIds = OPERATIONS
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""

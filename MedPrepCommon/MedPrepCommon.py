@@ -8,7 +8,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 from MedPrepCommonLib.batch.process import runBatch
 from MedPrepCommonLib.files.patch_writing import free_folder
 from MedPrepCommonLib.modules import module_test
-from MedPrepCommonLib.modules.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.modules.logic import MedPrepLogic
 from MedPrepCommonLib.modules.patch_export import exporting, exportPatches
 from MedPrepCommonLib.panel.batch import BatchSection
 from MedPrepCommonLib.panel.parameter_node import parameterNodeClass
@@ -50,16 +50,7 @@ MedPrepCommonParameterNode = parameterNodeClass("MedPrepCommonParameterNode", OP
 class MedPrepCommonLogic(MedPrepLogic):
     """Operations for any modality on volume nodes, usable without a GUI."""
 
-    resample = consoleMethod("resample")
-    normalize = consoleMethod("normalize")
-    cropPad = consoleMethod("cropPad")
-    cropForeground = consoleMethod("cropForeground")
-    restore = consoleMethod("restore")
-    augment = consoleMethod("augment")
-    denoise = consoleMethod("denoise")
-    validate = consoleMethod("validate")
-    qualityControl = consoleMethod("qc")
-    patches = consoleMethod("patches")
+    operationIds = OPERATIONS
     exportPatches = exportPatches
     runBatch = staticmethod(runBatch)
 

@@ -6,7 +6,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 from MedPrepCommonLib.core.errors import ParameterError
 from MedPrepCommonLib.core.parameters import nearest
 from MedPrepCommonLib.modules import module_test, sample_data
-from MedPrepCommonLib.modules.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.modules.logic import MedPrepLogic
 from MedPrepCommonLib.panel.panel import MedPrepWidget
 from MedPrepCommonLib.panel.parameter_node import parameterNodeClass
 
@@ -49,17 +49,7 @@ MedPrepMRIParameterNode = parameterNodeClass("MedPrepMRIParameterNode", OPERATIO
 class MedPrepMRILogic(MedPrepLogic):
     """MRI operations on volume nodes, usable from the Python console and scripts without a GUI."""
 
-    brainMask = consoleMethod("mri.brainMask")
-    correctBiasN4 = consoleMethod("mri.n4")
-    correctBiasGaussian = consoleMethod("mri.biasGaussian")
-    correctBiasHomomorphic = consoleMethod("mri.biasHomomorphic")
-    correctBiasPolynomial = consoleMethod("mri.biasPolynomial")
-    visualizeBiasField = consoleMethod("mri.biasField")
-    compareBiasMethods = consoleMethod("mri.compareBias")
-    whiteStripe = consoleMethod("mri.whiteStripe")
-    normalize = consoleMethod("mri.normalize")
-    fuse = consoleMethod("mri.fuse")
-    resample = consoleMethod("resample")
+    operationIds = OPERATIONS
 
     def correctBias(self, imageNode, method="N4", **options):
         """Correct the bias field by `method`: "N4", "Gaussian", "Homomorphic" or "Polynomial"."""

@@ -4,7 +4,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
 from MedPrepCommonLib.modules import module_test, sample_data
-from MedPrepCommonLib.modules.logic import MedPrepLogic, consoleMethod
+from MedPrepCommonLib.modules.logic import MedPrepLogic
 from MedPrepCommonLib.panel.parameter_node import parameterNodeClass
 from MedPrepXrayLib.panel.contrast import XrayWidget
 
@@ -46,16 +46,7 @@ MedPrepXrayParameterNode = parameterNodeClass("MedPrepXrayParameterNode", OPERAT
 class MedPrepXrayLogic(MedPrepLogic):
     """X-ray operations on volume nodes, usable from the Python console and scripts without a GUI."""
 
-    check = consoleMethod("xray.check")
-    fixPolarity = consoleMethod("xray.polarity")
-    crop = consoleMethod("xray.crop")
-    clahe = consoleMethod("xray.clahe")
-    claheAuto = consoleMethod("xray.claheAuto")
-    compareClahe = consoleMethod("xray.claheCompare")
-    evaluate = consoleMethod("xray.evaluate")
-    denoise = consoleMethod("xray.denoise")
-    segmentLungFields = consoleMethod("xray.lungFields")
-    lungNormalize = consoleMethod("xray.lungNormalize")
+    operationIds = OPERATIONS
 
     def getParameterNode(self):
         """The panel's parameters, saved with the scene."""

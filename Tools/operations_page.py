@@ -8,6 +8,7 @@ What an operation makes (tables with their columns, segments, figures) is read o
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -64,7 +65,7 @@ def text() -> str:
 
 
 def _operation(spec: Operation, modules: Iterable[str]) -> list[str]:
-    offering = [module for module in modules if f'consoleMethod("{spec.id}")' in _source(module)]
+    offering = [module for module in modules if spec.id in _offered(module)]
     calls = " or ".join(f"`{module}Logic().{spec.console}(node, ...)`" for module in offering)
     lines = [f"### {_heading(spec)}\n", f"{spec.summary}\n", f"Python: {calls}\n"]
     lines += [*_inputs(spec), *_parameters(spec.parameters), *_presets(spec), *_outputs(spec)]
@@ -73,9 +74,13 @@ def _operation(spec: Operation, modules: Iterable[str]) -> list[str]:
     return lines
 
 
-def _source(module: str) -> str:
-    """The text of a module's file: it says which operations the module offers."""
-    return (PAGE.parent.parent / module / f"{module}.py").read_text(encoding="utf-8")
+def _offered(module: str) -> tuple[str, ...]:
+    """Ids in a module's list of operations, read off its file: importing it needs Slicer."""
+    source = (PAGE.parent.parent / module / f"{module}.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OPERATIONS":
+            return ast.literal_eval(node.value)
+    raise LookupError(f"{module}.py has no list of OPERATIONS")
 
 
 def _heading(spec: Operation) -> str:

@@ -1,6 +1,7 @@
 """Every operation has all its faces, and each says what the one definition says."""
 
 import inspect
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -48,6 +49,13 @@ def bound_widgets(module):
         if prop.get("name") == "SlicerParameterName"
     }
     return bound, {widget.get("name") for widget in widgets}
+
+
+def test_file_is_named_after_the_id(spec):
+    """``<library>/operations/<id with underscores>.py``: nobody has to look for an operation."""
+    library, _, file = spec.cls.__module__.partition(".operations.")
+    assert library == MODULES[spec.id.rpartition(".")[0]] + "Lib"
+    assert file == re.sub("(?<!^)([A-Z])", r"_\1", spec.name).lower()
 
 
 def test_panel(spec, module):

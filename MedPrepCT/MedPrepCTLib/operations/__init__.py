@@ -1,5 +1,5 @@
-"""The CT operations; importing this registers them."""
+"""The operations for CT, one a file that is named after its id; importing this registers them."""
 
-from . import check, clahe, clip, lungs, metal, nodules, window
+from MedPrepCommonLib.core.operation import import_files
 
-__all__ = ["check", "clip", "clahe", "lungs", "metal", "nodules", "window"]
+import_files(__name__, __path__)

@@ -11,11 +11,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from MedPrepCommonLib.core.errors import ParameterError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
 from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, Words, operation
-from MedPrepCommonLib.core.parameters import nearest
 from MedPrepCommonLib.core.result import Result
 from MedPrepCommonLib.core.volume import Volume
 from MedPrepCommonLib.numeric import blocks
@@ -26,28 +24,28 @@ DICOM = (
     "DICOM PS3.3 C.11.2.1.2 Window Center and Window Width",
     "DICOM PS3.3 C.11.2.1.3 VOI LUT Function",
 )
-_CLINICAL = "usual clinical setting"
+CLINICAL = "usual clinical setting"
 
 LEVEL_SPAN, WIDTH_SPAN = Span(-2000, 4000, 10, 1), Span(1, 8000, 10, 1)
-_Function = Annotated[
+Function = Annotated[
     Literal["LINEAR", "LINEAR_EXACT"],
     Words(LINEAR=_("Linear (DICOM default)"), LINEAR_EXACT=_("Linear exact")),
     Help(_("LINEAR is DICOM's default (its ramp is 1 HU narrower); LINEAR_EXACT spans the full width")),
 ]
-_Output = Annotated[
+Output = Annotated[
     Literal["uint8", "float"],
     Words(uint8=_("Grey levels 0 to 255"), float=_("Numbers 0 to 1")),
     Help(_("uint8: whole grey levels 0 to 255; float: 0 to 1 without loss of steps")),
 ]
 
 WINDOWS = {
-    "lung": Preset(_("Lung"), _CLINICAL, level=-600, width=1500),
-    "mediastinum": Preset(_("Mediastinum"), _CLINICAL, level=50, width=350),
-    "bone": Preset(_("Bone"), _CLINICAL, level=300, width=2000),
-    "brain": Preset(_("Brain"), _CLINICAL, level=40, width=80),
-    "abdomen": Preset(_("Abdomen"), _CLINICAL, level=50, width=400),
-    "lungHighResolution": Preset(_("Lung, high resolution"), _CLINICAL, level=-650, width=1500),
-    "lungConservative": Preset(_("Lung, conservative"), _CLINICAL, level=-600, width=1450),
+    "lung": Preset(_("Lung"), CLINICAL, level=-600, width=1500),
+    "mediastinum": Preset(_("Mediastinum"), CLINICAL, level=50, width=350),
+    "bone": Preset(_("Bone"), CLINICAL, level=300, width=2000),
+    "brain": Preset(_("Brain"), CLINICAL, level=40, width=80),
+    "abdomen": Preset(_("Abdomen"), CLINICAL, level=50, width=400),
+    "lungHighResolution": Preset(_("Lung, high resolution"), CLINICAL, level=-650, width=1500),
+    "lungConservative": Preset(_("Lung, conservative"), CLINICAL, level=-600, width=1450),
 }
 
 
@@ -65,7 +63,7 @@ def apply_window(
     return blocks.linear_map(array, low, high, 0, top, dtype=dtype, job=job).array
 
 
-def _display(output: str) -> tuple[float, float]:
+def display_of(output: str) -> tuple[float, float]:
     return (127.5, 255.0) if output == "uint8" else (0.5, 1.0)
 
 
@@ -89,88 +87,12 @@ class Window:
         Unit("HU"),
         Help(_("Full width of the window: narrow for contrast, wide for range")),
     ] = 1500.0
-    function: _Function = "LINEAR"
-    outputType: _Output = "uint8"
+    function: Function = "LINEAR"
+    outputType: Output = "uint8"
 
     presets = WINDOWS
 
     def __call__(self, image: Volume, job: Job) -> Result:
         array = apply_window(image.array, self.level, self.width, self.function, self.outputType, job)
-        volume = image.with_array(array, name="", display=_display(self.outputType))
+        volume = image.with_array(array, name="", display=display_of(self.outputType))
         return Result(images={"image": volume}, notes=hu_notes(image), checks=hu_checks(image))
-
-
-@operation(
-    "ct.multiWindow",
-    title=_("Several windows"),
-    console="multiWindow",
-    modality="CT",
-    outputs=("image",),
-    cite=DICOM,
-)
-class MultiWindow:
-    """Put up to four windows into the channels of one image, as input for a network."""
-
-    windows: Annotated[
-        str,
-        Help(_("1 to 4 windows, comma separated: preset names or LEVEL/WIDTH, as in lung, bone, 50/350")),
-    ] = "lung, mediastinum, bone"
-    function: _Function = "LINEAR"
-    outputType: _Output = "uint8"
-
-    presets = {
-        "chest": Preset(_("Lung, mediastinum, bone"), _CLINICAL, windows="lung, mediastinum, bone"),
-        "head": Preset(_("Brain, subdural, bone"), _CLINICAL, windows="brain, 80/200, bone"),
-        "abdomen": Preset(_("Abdomen, bone"), _CLINICAL, windows="abdomen, bone"),
-    }
-
-    def __post_init__(self) -> None:
-        self.channels()
-
-    def channels(self) -> list[tuple[str, float, float]]:
-        """(name, level, width) of each window.
-
-        Raises
-        ------
-        ParameterError
-            for none, more than four, an unknown name or an impossible LEVEL/WIDTH.
-        """
-        words = [word.strip() for word in self.windows.split(",")]
-        if not 1 <= len(words) <= 4 or not all(words):
-            raise ParameterError(
-                _("ct.multiWindow.windows is {value!r}.").format(value=self.windows),
-                _("Expected 1 to 4 windows, comma separated."),
-                _("Slicer cannot save more than 4 channels; run it twice for more."),
-            )
-        return [_window(word) for word in words]
-
-    def __call__(self, image: Volume, job: Job) -> Result:
-        channels = self.channels()
-        result: np.ndarray | None = None
-        for n, (name, level, width) in enumerate(channels):
-            part = job.part(n / len(channels), (n + 1) / len(channels), name)
-            array = apply_window(image.array, level, width, self.function, self.outputType, part)
-            if len(channels) == 1:
-                result = array
-                break
-            if result is None:
-                result = np.empty((*image.shape, len(channels)), array.dtype)
-            result[..., n] = array
-        info = {**image.info, "channelNames": [name for name, _level, _width in channels]}
-        volume = image.with_array(result, name="", info=info, display=_display(self.outputType))
-        return Result(images={"image": volume}, notes=hu_notes(image), checks=hu_checks(image))
-
-
-def _window(word: str) -> tuple[str, float, float]:
-    if word in WINDOWS:
-        return word, float(WINDOWS[word]["level"]), float(WINDOWS[word]["width"])
-    try:
-        level, width = (float(part) for part in word.split("/"))
-    except ValueError:
-        raise ParameterError(
-            _("ct.multiWindow.windows contains {word!r}.").format(word=word),
-            _("Expected LEVEL/WIDTH or one of {names}.").format(names=", ".join(WINDOWS)),
-            nearest(word, WINDOWS),
-        ) from None
-    create = Window(level=level, width=width)
-    return word, create.level, create.width

@@ -21,9 +21,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import pkgutil
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +43,7 @@ __all__ = [
     "Words",
     "create",
     "find",
+    "import_files",
     "known",
     "operation",
     "settings",
@@ -235,6 +237,12 @@ def known() -> dict[str, Operation]:
                 raise
         _looked_for.add(package)
     return dict(sorted(_registry.items()))
+
+
+def import_files(package: str, folders: Iterable[str]) -> None:
+    """Import every file of a package, in the order of names: ``operations`` folders find what is in them."""
+    for file in sorted(pkgutil.iter_modules(folders), key=lambda file: file.name):
+        importlib.import_module(f"{package}.{file.name}")
 
 
 def find(id: str) -> Operation:

@@ -33,7 +33,19 @@ from .on_demand import ensurePackages
 
 
 class MedPrepLogic(ScriptedLoadableModuleLogic):
-    """Runs operations and recipes; works in a script without any GUI."""
+    """Runs operations and recipes; works in a script without any GUI.
+
+    A module's Logic names its operations, and has a method for each: ``ct.lungs`` is ``segmentLungs``.
+    """
+
+    #: Operations with a method of their own, by id.
+    operationIds: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for method in map(consoleMethod, cls.__dict__.get("operationIds", ())):
+            if method.__name__ not in cls.__dict__:
+                setattr(cls, method.__name__, method)
 
     def task(self, op: Any, inputs: Mapping[str, Any], output: Any = None) -> Task:
         """The work of one operation with its input nodes already read.

@@ -1,27 +1,5 @@
-"""The operations for any modality; importing this registers them."""
+"""The operations for any modality, one a file that is named after its id; importing this registers them."""
 
-from . import (
-    augment,
-    crop_foreground,
-    crop_pad,
-    denoise,
-    normalize,
-    patches,
-    qc,
-    resample,
-    restore,
-    validate,
-)
+from MedPrepCommonLib.core.operation import import_files
 
-__all__ = [
-    "augment",
-    "crop_foreground",
-    "crop_pad",
-    "denoise",
-    "normalize",
-    "patches",
-    "qc",
-    "resample",
-    "restore",
-    "validate",
-]
+import_files(__name__, __path__)

@@ -7,18 +7,12 @@ brain's border (Guillemaud 1998). They run on a grid of about 4 mm, which holds 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
 from scipy import fft, ndimage
 
-from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, operation
-from MedPrepCommonLib.core.result import Result
-from MedPrepCommonLib.core.volume import LabelVolume, Volume
-from MedPrepMRILib.bias.correction import divide
-from MedPrepMRILib.bias.result import OUTPUTS, RECORDS, bias_result, require_signal, working_mask
+from MedPrepCommonLib.core.volume import Volume
 from MedPrepMRILib.numeric import shrink
 from MedPrepMRILib.numeric.log_field import LogField, interpolated
 
@@ -91,78 +85,3 @@ def _spacing(image: Volume, samples: Sequence[slice]) -> list[float]:
 def _gaussian(values: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
     """Zero beyond the edges: there is no mask there."""
     return ndimage.gaussian_filter(values, sigmas, mode="constant", truncate=3.0)
-
-
-@operation(
-    "mri.biasGaussian",
-    title=_("Gaussian bias correction"),
-    console="correctBiasGaussian",
-    modality="MR",
-    outputs=OUTPUTS,
-    records=RECORDS,
-    cite=(
-        "Brinkmann, Manduca and Robb 1998, IEEE Trans Med Imaging 17(2):161-171 (unsharp masking), "
-        "doi:10.1109/42.700729",
-    ),
-)
-class BiasGaussian:
-    """Divide by the local mean intensity under a wide Gaussian; keeps the input's mean in the mask.
-
-    Fast, but broad differences between tissues count as bias too: N4 is better where it can be used.
-    """
-
-    sigma: Annotated[
-        float,
-        Span(5, 200, 5, 1),
-        Unit("mm"),
-        Help(_("Standard deviation of the Gaussian: larger corrects only broader variation")),
-    ] = 40.0
-
-    presets = {
-        "brain": Preset(_("Brain, 40 mm"), "", sigma=40),
-        "local": Preset(_("Strong local variation, 20 mm: takes anatomy along"), "", sigma=20),
-    }
-
-    def __call__(self, image: Volume, mask: LabelVolume | None, job: Job) -> Result:
-        inside = working_mask(image, mask, job.part(0.0, 0.3))
-        require_signal(image.array, inside)
-        field = gaussian_field(image, inside, self.sigma, job.part(0.3, 0.6))
-        return bias_result(image, inside, divide(image.array, inside, field.reader(), job.part(0.6, 1.0)))
-
-
-@operation(
-    "mri.biasHomomorphic",
-    title=_("Homomorphic bias correction"),
-    console="correctBiasHomomorphic",
-    modality="MR",
-    outputs=OUTPUTS,
-    records=RECORDS,
-    cite=(
-        "Guillemaud 1998, IEEE International Conference on Image Processing 2:872-875 (homomorphic filtering "
-        "on a region of interest), doi:10.1109/ICIP.1998.723695",
-    ),
-)
-class BiasHomomorphic:
-    """Take slow waves out of the logarithm of the image; keeps the input's mean in the mask.
-
-    Fast, but broad differences between tissues count as bias too: N4 is better where it can be used.
-    """
-
-    wavelength: Annotated[
-        float,
-        Span(20, 1000, 10, 0),
-        Unit("mm"),
-        Help(_("Waves of this length are halved, longer ones taken out: larger corrects only the broadest")),
-    ] = 200.0
-    order: Annotated[int, Span(1, 6, 1, 0), Help(_("Steepness of the Butterworth filter"))] = 2
-
-    presets = {
-        "brain": Preset(_("Brain, 200 mm"), "", wavelength=200),
-        "local": Preset(_("Strong local variation, 100 mm: takes anatomy along"), "", wavelength=100),
-    }
-
-    def __call__(self, image: Volume, mask: LabelVolume | None, job: Job) -> Result:
-        inside = working_mask(image, mask, job.part(0.0, 0.3))
-        require_signal(image.array, inside)
-        field = homomorphic_field(image, inside, self.wavelength, self.order, job.part(0.3, 0.6))
-        return bias_result(image, inside, divide(image.array, inside, field.reader(), job.part(0.6, 1.0)))

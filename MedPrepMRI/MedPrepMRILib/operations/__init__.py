@@ -1,17 +1,5 @@
-"""Importing this module registers every MRI operation."""
+"""The operations for MRI, one a file that is named after its id; importing this registers them."""
 
-from ..bias import lowpass, polynomial
-from ..brain import mask
-from . import bias_field, compare_bias, fuse, n4, normalize, white_stripe
+from MedPrepCommonLib.core.operation import import_files
 
-__all__ = [
-    "bias_field",
-    "mask",
-    "compare_bias",
-    "fuse",
-    "lowpass",
-    "n4",
-    "normalize",
-    "polynomial",
-    "white_stripe",
-]
+import_files(__name__, __path__)

@@ -16,10 +16,13 @@ from MedPrepCommonLib.core.result import Figure, Result, Table
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepMRILib.bias import quality
 from MedPrepMRILib.bias.correction import Correction, divide
-from MedPrepMRILib.bias.lowpass import BiasGaussian, BiasHomomorphic, gaussian_field, homomorphic_field
-from MedPrepMRILib.bias.polynomial import BiasPolynomial, polynomial_field
+from MedPrepMRILib.bias.lowpass import gaussian_field, homomorphic_field
+from MedPrepMRILib.bias.polynomial import polynomial_field
 from MedPrepMRILib.bias.result import histogram, require_signal, working_mask
 from MedPrepMRILib.numeric.log_field import LogField
+from MedPrepMRILib.operations.bias_gaussian import BiasGaussian
+from MedPrepMRILib.operations.bias_homomorphic import BiasHomomorphic
+from MedPrepMRILib.operations.bias_polynomial import BiasPolynomial
 from MedPrepMRILib.operations.n4 import N4
 
 # Each with the defaults of its own operation.

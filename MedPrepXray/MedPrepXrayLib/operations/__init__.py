@@ -1,27 +1,5 @@
-"""Importing this module registers every X-ray operation."""
+"""The operations for radiographs, one a file that is named after its id; importing this registers them."""
 
-from . import (
-    check,
-    clahe,
-    clahe_auto,
-    clahe_compare,
-    crop,
-    denoise,
-    evaluate,
-    lung_fields,
-    lung_normalize,
-    polarity,
-)
+from MedPrepCommonLib.core.operation import import_files
 
-__all__ = [
-    "clahe_auto",
-    "check",
-    "clahe_compare",
-    "clahe",
-    "crop",
-    "denoise",
-    "evaluate",
-    "polarity",
-    "lung_fields",
-    "lung_normalize",
-]
+import_files(__name__, __path__)
