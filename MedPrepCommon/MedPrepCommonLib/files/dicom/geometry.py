@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,14 @@ _ROUNDING = 1e-2
 _SAME_PLACE = 1e-3
 
 
+# Share of the usual distance by which a slice may lie off its place before the stack is laid out anew, and
+# within which a plane of the new grid is the slice itself.
+_EVEN = 0.1
+_ON_THE_GRID = 0.02
+# Planes of the new grid for each slice, at most.
+_MOST_MADE = 4
+
+
 @dataclass(frozen=True)
 class StackGeometry:
     """A stack of slices as a grid.
@@ -26,21 +35,47 @@ class StackGeometry:
     ijkToRAS : (4, 4); sheared when the gantry was tilted.
     order : indices of the slices from the first to the last along k.
     tilt : degrees between the slices' normal and the way from slice to slice; 0 for an upright gantry.
-    deviation : largest distance (mm) of a slice from its place on the grid.
-    missing : slices that seem to be missing, from gaps in the usual distance.
+    deviation : largest distance (mm) of a slice from its place in an even stack of as many slices.
+    distances : the smallest and the largest distance (mm) of neighbours; empty for one slice.
+    missing : mm along the stack from the first slice where one is missing, from gaps of whole distances.
+    planes : for each plane of the grid (the slice below it in `order`, the share of the next one); empty when
+        the slices themselves are the planes.
     """
 
     ijkToRAS: np.ndarray
     order: tuple[int, ...]
     tilt: float
     deviation: float
-    missing: int
+    distances: tuple[float, ...] = ()
+    missing: tuple[float, ...] = ()
+    planes: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def made(self) -> int:
+        """Planes that are no slice but lie between two."""
+        return sum(0 < share < 1 for _slice, share in self.planes)
+
+    def laid_out(self, array: np.ndarray) -> np.ndarray:
+        """(k, j, i[, c]) of the slices in order, on the grid: gaps filled between neighbours, linearly."""
+        if not self.planes:
+            return array
+        result = np.empty((len(self.planes), *array.shape[1:]), array.dtype)
+        for k, (n, share) in enumerate(self.planes):
+            if share in (0, 1):
+                result[k] = array[n + int(share)]
+                continue
+            plane = array[n] * (1 - share) + array[n + 1] * share
+            result[k] = np.rint(plane) if array.dtype.kind in "iu" else plane
+        return result
 
 
 def stack_geometry(
     positions: np.ndarray, orientation: Sequence[float], spacing: Sequence[float], thickness: float
 ) -> StackGeometry:
     """The grid through slices at `positions`.
+
+    Slices that are missing or lie at changing distances never shift the others: planes of the grid are then
+    taken between the slices, at the usual distance, and the facts say so.
 
     Parameters
     ----------
@@ -57,11 +92,9 @@ def stack_geometry(
     row, column, normal = _axes(orientation)
     order = np.argsort(positions @ normal, kind="stable")
     positions = positions[order]
-    if len(positions) == 1:
-        step = normal * thickness
-        tilt = deviation = 0.0
-        missing = 0
-    else:
+    found: dict[str, Any] = {}
+    step, tilt, deviation = normal * thickness, 0.0, 0.0
+    if len(positions) > 1:
         along = positions @ normal
         gaps = np.diff(along)
         if gaps.min() < _SAME_PLACE:
@@ -76,14 +109,56 @@ def stack_geometry(
         tilt = float(np.degrees(np.arctan2(np.linalg.norm(sideways), step @ normal)))
         if np.linalg.norm(sideways) <= SHEAR_TOLERANCE * np.linalg.norm(step):
             step, tilt = (step @ normal) * normal, 0.0
-        usual = float(np.median(gaps))
-        missing = int(np.maximum(np.round(gaps / usual) - 1, 0)[gaps > 1.5 * usual].sum())
         places = positions[0] + np.arange(len(positions))[:, None] * step
         deviation = float(np.linalg.norm(positions - places, axis=1).max())
+        usual, found["missing"] = _gaps(along)
+        found["distances"] = (float(gaps.min()), float(gaps.max()))
+        even = along[0] + np.arange(len(along)) * (step @ normal)
+        if np.abs(along - even).max() > _EVEN * usual:
+            found["planes"] = _planes(along, usual)
+            step = step * (len(positions) - 1) / (len(found["planes"]) - 1)
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1], lps[:3, 2] = row * spacing[1], column * spacing[0], step
     lps[:3, 3] = positions[0]
-    return StackGeometry(LPS_TO_RAS @ lps, tuple(int(n) for n in order), tilt, deviation, missing)
+    return StackGeometry(LPS_TO_RAS @ lps, tuple(int(n) for n in order), tilt, deviation, **found)
+
+
+def _gaps(along: np.ndarray) -> tuple[float, tuple[float, ...]]:
+    """The usual distance of slices, and where (mm from the first) slices are missing by it."""
+    gaps = np.diff(along)
+    # Half of the slices may be missing: the usual distance is among the shorter ones.
+    usual = float(np.median(gaps[gaps <= 1.25 * np.quantile(gaps, 0.1)]))
+    missing = []
+    for start, gap in zip(along - along[0], gaps, strict=False):
+        absent = round(float(gap) / usual) - 1
+        if absent > 0 and gap > 1.5 * usual:
+            missing += [float(start + gap * n / (absent + 1)) for n in range(1, min(absent, 1000) + 1)]
+    return usual, tuple(missing)
+
+
+def _planes(along: np.ndarray, usual: float) -> tuple[tuple[int, float], ...]:
+    """Planes at the usual distance from the first to the last slice, as places between slices."""
+    extent = along[-1] - along[0]
+    count = round(extent / usual) + 1
+    if count > _MOST_MADE * len(along):
+        raise FileError(
+            _("The {n} slices lie {low:.4g} to {high:.4g} mm apart.").format(
+                n=len(along), low=float(np.diff(along).min()), high=float(np.diff(along).max())
+            ),
+            _("Expected slices at even distances."),
+            _(
+                "Slices are missing, or belong to several scans: get the whole series, or read one part of it."
+            ),
+        )
+    planes = []
+    for place in np.linspace(along[0], along[-1], count):
+        n = int(np.clip(np.searchsorted(along, place, "right") - 1, 0, len(along) - 2))
+        share = float((place - along[n]) / (along[n + 1] - along[n]))
+        # A slice that lies there is taken as it is.
+        near = _ON_THE_GRID * usual
+        share = 0.0 if place - along[n] <= near else 1.0 if along[n + 1] - place <= near else share
+        planes.append((n, share))
+    return tuple(planes)
 
 
 def _axes(orientation: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

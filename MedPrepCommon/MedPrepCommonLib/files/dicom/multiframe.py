@@ -15,11 +15,26 @@ from ...core.i18n import _
 from ...core.integers import smallest_integers
 from ...core.job import Job
 from ...core.volume import Volume
-from .. import checks
-from .facts import base_info, display_window, lone_thickness, rescale_of, stack_info
+from .facts import base_info, display_window, lone_thickness, stack_info
 from .geometry import stack_geometry
-from .pixels import read_pixels
-from .scan import TAGS, number_of, numbers_of, read_header, text_of
+from .header import TAGS, frames_of, numbers_of, read_header, text_of
+from .pixels import read_pixels, rescale_of
+
+# Elements of a single-frame file, and where the groups of a frame keep what they say.
+_ELSEWHERE = (
+    ("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
+    ("RepetitionTime", "MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+    ("FlipAngle", "MRTimingAndRelatedParametersSequence", "FlipAngle"),
+    ("EchoTrainLength", "MRTimingAndRelatedParametersSequence", "EchoTrainLength"),
+    ("InversionTime", "MRModifierSequence", "InversionTimes"),
+    ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
+    ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
+    ("ImageType", "CTImageFrameTypeSequence", "FrameType"),
+    ("ConvolutionKernel", "CTReconstructionSequence", "ConvolutionKernel"),
+    ("KVP", "CTXRayDetailsSequence", "KVP"),
+    ("FrameLaterality", "FrameAnatomySequence", "FrameLaterality"),
+    ("AnatomicRegionSequence", "FrameAnatomySequence", "AnatomicRegionSequence"),
+)
 
 
 def read_multiframe(path: Path, name: str, job: Job) -> Volume:
@@ -32,9 +47,7 @@ def read_multiframe(path: Path, name: str, job: Job) -> Volume:
         echoes), or they point in different directions.
     """
     header = read_header(path, tags=None)
-    if header is None:
-        raise checks.damaged(path)
-    frames = [_Frame(header, n) for n in range(int(number_of(header, "NumberOfFrames") or 1))]
+    frames = [_Frame(header, n) for n in range(frames_of(header))]
     directions = {frame.direction for frame in frames}
     spacings = {frame.spacing for frame in frames}
     if None in directions or None in spacings or any(frame.place is None for frame in frames):
@@ -59,14 +72,12 @@ def read_multiframe(path: Path, name: str, job: Job) -> Volume:
     first = frames[0]
     geometry = stack_geometry(places, first.direction, first.spacing, lone_thickness(first.measures))
     job.report(0.1, _("Reading frames"))
-    array = read_pixels(path)
-    if array.shape[:3] != (len(frames), header.Rows, header.Columns):
-        raise checks.damaged(path)
     rescales = [frame.rescale for frame in frames]
-    array = _as_each_frame_says(array, rescales)[list(geometry.order)]
+    array = geometry.laid_out(read_pixels(path, header, rescales)[list(geometry.order)])
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    info = {**base_info([first.header]), **stack_info(geometry)}
+    headers = [frame.header for frame in frames]
+    info = {**base_info(headers[:1]), **stack_info(geometry, headers)}
     if len(set(rescales)) > 1:
         for key in ("rescaleSlope", "rescaleIntercept", "padding"):
             info.pop(key, None)
@@ -76,7 +87,7 @@ def read_multiframe(path: Path, name: str, job: Job) -> Volume:
         name,
         text_of(header, "Modality"),
         info,
-        display_window(first.header),
+        display_window(headers),
     )
 
 
@@ -105,25 +116,20 @@ class _Frame:
         return {}
 
     @property
-    def header(self) -> Any:
-        """The file's header with this frame's own elements where a single-frame file has them."""
-        import pydicom
-
-        merged = pydicom.Dataset()
+    def header(self) -> _Merged:
+        """The file's elements, and this frame's own where a single-frame file has them."""
+        merged = _Merged()
         for source in (self._top, self.measures, self._values, self._group("FrameVOILUTSequence")):
-            for tag in TAGS:
-                if tag in source:
-                    setattr(merged, tag, source.get(tag))
+            merged.update({tag: source.get(tag) for tag in TAGS if tag in source})
+        for tag, group, element in _ELSEWHERE:
+            value = self._group(group).get(element)
+            if value not in (None, ""):
+                merged[tag] = value
+        merged.pixels = self._top.pixels
         return merged
 
 
-def _as_each_frame_says(array: np.ndarray, rescales: list[tuple[float, float]]) -> np.ndarray:
-    """ITK rescales every frame as the first one says; where they differ, each by its own."""
-    if len(set(rescales)) == 1:
-        return array
-    slope, intercept = rescales[0]
-    result = np.empty(array.shape, np.float32)
-    for n, (own_slope, own_intercept) in enumerate(rescales):
-        stored = np.rint((array[n] - intercept) / slope)
-        result[n] = stored * own_slope + own_intercept
-    return result
+class _Merged(dict):
+    """Elements by keyword, asked for as a pydicom data set is."""
+
+    pixels: Any

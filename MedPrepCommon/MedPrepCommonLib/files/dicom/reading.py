@@ -17,22 +17,26 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import FileError
+from ...core.errors import FileError, MedPrepError
 from ...core.i18n import _
 from ...core.integers import smallest_integers
 from ...core.job import Job
 from ...core.volume import Volume
 from .. import checks
+from . import mosaic as dicommosaic
+from . import words
 from .facts import base_info, display_window, lone_thickness, pixel_spacing, stack_info
 from .geometry import stack_geometry
+from .header import TAGS, frames_of, numbers_of, read_header, text_of
 from .multiframe import read_multiframe
 from .pixels import read_pixels
-from .scan import DicomSeries, number_of, numbers_of, pick, read_header, scan_dicom, text_of
+from .scan import DicomSeries, pick, scan_dicom, series_of
 
 __all__ = ["DicomSeries", "read_file", "read_series", "scan_dicom"]
 
 _THREADS = 4
-_RUN_LENGTH = "1.2.840.10008.1.2.5"
+# How much more neighbouring slices differ than every second one where two scans alternate.
+_ALTERNATE = 1.5
 
 
 def read_series(folder: Path, wanted: int | str | None = None, job: Job | None = None) -> Volume:
@@ -45,11 +49,11 @@ def read_series(folder: Path, wanted: int | str | None = None, job: Job | None =
     """
     job = job or Job.quiet()
     series = pick(scan_dicom(folder, job.part(0.0, 0.2)), wanted, folder)
-    return _read(series.files, series.headers, series.description, series.copies, job.part(0.2, 1.0))
+    return _read(series, job.part(0.2, 1.0))
 
 
 def read_file(path: Path, job: Job | None = None) -> Volume:
-    """Read one DICOM file: a slice, or the volume of a multi-frame file.
+    """Read one DICOM file: a slice, or the volume of a multi-frame file or a mosaic.
 
     Raises
     ------
@@ -63,63 +67,102 @@ def read_file(path: Path, job: Job | None = None) -> Volume:
             _("Expected a DICOM file with pixels."),
             _("Choose another file, or the folder of the series."),
         )
-    description = text_of(header, "SeriesDescription") or text_of(header, "ProtocolName")
-    return _read((path,), (header,), description, 0, job or Job.quiet())
+    return _read(series_of([(path, header)])[0], job or Job.quiet())
 
 
-def _read(files: Sequence[Path], headers: Sequence[Any], name: str, copies: int, job: Job) -> Volume:
-    first = headers[0]
-    _refuse_wrong_decoding(files[0], first)
-    if len(files) == 1 and (number_of(first, "NumberOfFrames") or 1) > 1:
-        return read_multiframe(files[0], name, job)
+def _read(series: DicomSeries, job: Job) -> Volume:
+    document = words.document(series.headers[0])
+    if document:
+        raise FileError(
+            _("{path} is no image of a patient but a picture of text: {what}.").format(
+                path=series.files[0], what=document
+            ),
+            _("Expected an image of a patient."),
+            _("Choose another series."),
+        )
+    try:
+        if frames_of(series.headers[0]) > 1:
+            return read_multiframe(series.files[0], series.label, job)
+        if dicommosaic.is_mosaic(series.headers[0]):
+            return _read_mosaic(series.files[0], series.label, job)
+        return _read_slices(series, job)
+    except MedPrepError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
+        raise checks.damaged(series.files[0]) from error
+
+
+def _read_slices(series: DicomSeries, job: Job) -> Volume:
+    first = series.headers[0]
+    files, headers, copies = list(series.files), list(series.headers), series.copies
     spacing, spacing_info = pixel_spacing(first)
     direction = numbers_of(first, "ImageOrientationPatient", 6)
     places = [numbers_of(header, "ImagePositionPatient", 3) for header in headers]
     info = base_info(headers)
     if direction is None or not all(places):
-        if len(files) > 1:
-            raise FileError(
-                _("{n} of the {total} images of the series have no position.").format(
-                    n=sum(place is None for place in places), total=len(files)
-                ),
-                _("Expected ImagePositionPatient and ImageOrientationPatient in each."),
-                _("Read one file at a time."),
-            )
         # A projection: rows and columns as ITK and Slicer show them.
         geometry = stack_geometry(np.zeros((1, 3)), (1, 0, 0, 0, 1, 0), spacing, 1.0)
         info.update(spacing_info)
-        files, order = list(files), (0,)
     else:
-        keep, doubles = _distinct(files, places)
+        keep, doubles = _distinct(files, headers, places)
         copies += doubles
-        files = [files[n] for n in keep]
+        files, headers = [files[n] for n in keep], [headers[n] for n in keep]
         geometry = stack_geometry(
             np.array([places[n] for n in keep]), direction, spacing, lone_thickness(first)
         )
-        info.update(stack_info(geometry))
-        order = geometry.order
-        if len(files) == 1:
-            tilt = number_of(first, "GantryDetectorTilt")
-            info.update(gantryTilt=abs(tilt) if tilt is not None else 0.0)
+        info.update(stack_info(geometry, headers))
     if copies:
         info["duplicateSlices"] = copies
-    array = _pixels([files[n] for n in order], (first.Rows, first.Columns), job)
-    return Volume(array, geometry.ijkToRAS, name, text_of(first, "Modality"), info, display_window(first))
-
-
-def _refuse_wrong_decoding(path: Path, header: Any) -> None:
-    """GDCM mixes up the bytes of run-length coded colours deeper than 8 bits, without a word."""
-    syntax = str(header.file_meta.get("TransferSyntaxUID", "")) if hasattr(header, "file_meta") else ""
-    deep = (number_of(header, "BitsAllocated") or 0) > 8 and (number_of(header, "SamplesPerPixel") or 1) > 1
-    if syntax == _RUN_LENGTH and deep:
+    array = _pixels([(files[n], headers[n]) for n in geometry.order], job)
+    if series.repeats and _alternates(array):
         raise FileError(
-            _("{path} holds run-length coded colours of more than 8 bits.").format(path=path),
-            _("Expected another coding of the pixels."),
-            _("Export the image uncompressed."),
+            _("Image numbers come twice in {path}, and its slices differ from one to the next.").format(
+                path=files[0].parent
+            ),
+            _("Expected one scan: this looks like two that interleave under one identifier."),
+            _("Separate them into folders of their own and read one at a time."),
         )
+    array = geometry.laid_out(array)
+    return Volume(
+        array, geometry.ijkToRAS, series.label, text_of(first, "Modality"), info, display_window(headers)
+    )
 
 
-def _distinct(files: Sequence[Path], places: Sequence[Any]) -> tuple[list[int], int]:
+def _read_mosaic(path: Path, name: str, job: Job) -> Volume:
+    header = read_header(path, (*TAGS, *dicommosaic.TAGS))
+    mosaic = dicommosaic.read_mosaic(path, header)
+    job.report(0.1, _("Reading the mosaic"))
+    geometry = stack_geometry(mosaic.positions, mosaic.direction, mosaic.spacing, lone_thickness(header))
+    slices = geometry.laid_out(mosaic.cut(_slice(path, header))[list(geometry.order)])
+    info = {**base_info([header]), **stack_info(geometry, [header] * mosaic.count), "mosaic": mosaic.count}
+    return Volume(
+        smallest_integers(np.ascontiguousarray(slices)),
+        geometry.ijkToRAS,
+        name,
+        text_of(header, "Modality"),
+        info,
+        display_window([header]),
+    )
+
+
+def _alternates(array: np.ndarray) -> bool:
+    """Whether slices are less like their neighbours than like the next but one."""
+    if len(array) < 6:
+        return False
+    sample = array[:, :: max(1, array.shape[1] // 64), :: max(1, array.shape[2] // 64)].astype(np.float32)
+    beside = np.abs(sample[1:-1] - sample[:-2]).mean(axis=(1, 2))
+    beyond = np.abs(sample[2:] - sample[:-2]).mean(axis=(1, 2))
+    return bool(np.median(beside) > _ALTERNATE * np.median(beyond))
+
+
+def _distinct(files: Sequence[Path], headers: Sequence[Any], places: Sequence[Any]) -> tuple[list[int], int]:
     """Indices of one file per place; two different images at one place are an error."""
     seen: dict[tuple, int] = {}
     keep, doubles = [], 0
@@ -128,7 +171,7 @@ def _distinct(files: Sequence[Path], places: Sequence[Any]) -> tuple[list[int], 
         if key not in seen:
             seen[key] = n
             keep.append(n)
-        elif np.array_equal(_slice(files[n]), _slice(files[seen[key]])):
+        elif np.array_equal(_slice(files[n], headers[n]), _slice(files[seen[key]], headers[seen[key]])):
             doubles += 1
         else:
             raise FileError(
@@ -141,15 +184,13 @@ def _distinct(files: Sequence[Path], places: Sequence[Any]) -> tuple[list[int], 
     return keep, doubles
 
 
-def _pixels(files: Sequence[Path], shape: tuple[int, int], job: Job) -> np.ndarray:
+def _pixels(members: Sequence[tuple[Path, Any]], job: Job) -> np.ndarray:
     """(k, j, i[, c]) of slices in order; as int16 when every value fits."""
     array: np.ndarray | None = None
-    for n, plane in enumerate(_slices(files)):
-        job.report(n / len(files), _("Reading slices"))
-        if plane.shape[:2] != tuple(shape):
-            raise checks.damaged(files[n])
+    for n, plane in enumerate(_slices(members)):
+        job.report(n / len(members), _("Reading slices"))
         if array is None:
-            array = np.empty((len(files), *plane.shape), plane.dtype)
+            array = np.empty((len(members), *plane.shape), plane.dtype)
         elif plane.dtype != array.dtype:
             # Slices may be rescaled differently, so one may need a wider type than the first.
             wider = np.result_type(plane.dtype, array.dtype)
@@ -161,25 +202,22 @@ def _pixels(files: Sequence[Path], shape: tuple[int, int], job: Job) -> np.ndarr
     return smallest_integers(array)
 
 
-def _slices(files: Sequence[Path]) -> Iterator[np.ndarray]:
+def _slices(members: Sequence[tuple[Path, Any]]) -> Iterator[np.ndarray]:
     """The slices in order, decoded by a few threads that stay a little ahead."""
-    if len(files) < 4:
-        yield from map(_slice, files)
+    if len(members) < 4:
+        yield from itertools.starmap(_slice, members)
         return
     pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
     try:
-        remaining = iter(files)
-        ahead = deque(pool.submit(_slice, path) for path in itertools.islice(remaining, 2 * _THREADS))
+        remaining = iter(members)
+        ahead = deque(pool.submit(_slice, *member) for member in itertools.islice(remaining, 2 * _THREADS))
         while ahead:
             yield ahead.popleft().result()
-            ahead.extend(pool.submit(_slice, path) for path in itertools.islice(remaining, 1))
+            ahead.extend(pool.submit(_slice, *member) for member in itertools.islice(remaining, 1))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _slice(path: Path) -> np.ndarray:
+def _slice(path: Path, header: Any) -> np.ndarray:
     """(j, i[, c]) of a single-frame file, rescaled."""
-    array = read_pixels(path)
-    if array.shape[0] != 1:
-        raise checks.damaged(path)
-    return array[0]
+    return read_pixels(path, header)[0]
