@@ -20,8 +20,8 @@ from ..core.errors import FileError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
 from ..core.parameters import nearest
-from ..files.dicom import header as dicomheader
 from ..files.dicom import scan
+from ..files.dicom.header import read_header
 from ..files.reading import stem
 from .folder import IMAGES
 from .table import CASE, LABEL, PATIENT, SERIES, SPLIT
@@ -226,7 +226,7 @@ def _dicom(root: Path, job: Job) -> Found:
             same = [s for s in scan.scan_dicom(parent, job) if set(s.files) == set(one.files)]
             chosen = str(same[0].number)
         digest = hashlib.sha256(f"{one.uid} {chosen}".encode()).hexdigest()[:12]
-        header = dicomheader.read_header(one.files[0], ("PatientID", "Modality", "Rows", "Columns"))
+        header = read_header(one.files[0], ("PatientID", "Modality", "Rows", "Columns"))
         row = {
             CASE: f"{(one.modality or 'x').lower()}-{digest}",
             "image": parent.relative_to(root).as_posix(),

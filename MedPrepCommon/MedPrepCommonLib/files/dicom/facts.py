@@ -1,7 +1,7 @@
 """What DICOM headers say about an image beyond its voxels; nothing about the patient.
 
 ``info`` of a DICOM volume, each key only where the file tells. Texts are DICOM's defined terms or words of
-:mod:`.dicomwords`; free text never gets here.
+:mod:`.words`; free text never gets here.
 
 Where the slices lie (mm):
 ``sliceThickness``; ``spacingBetweenSlices`` (as stated); ``sliceSpacingRange`` [smallest, largest] distance
@@ -79,13 +79,14 @@ _DEFINED = {
     "SequenceVariant": "sequenceVariant",
     "MRAcquisitionType": "acquisitionType",
 }
-_MODELS = frozenset(
-    """Sensation Somatom Definition Force Drive Edge Flash Emotion Scope Perspective Confidence Biograph mCT
+_MODELS_WORDS = """
+    Sensation Somatom Definition Force Drive Edge Flash Emotion Scope Perspective Confidence Biograph mCT
     Vision Symphony Avanto Aera Espree Skyra Prisma Prisma_fit Trio TrioTim Verio Vida Lumina Sola Altea Terra
-    Allegra Magnetom Brilliance Ingenuity iCT IQon Gemini Vereos Ingenia Elition Ambition Achieva Intera dStream
-    LightSpeed BrightSpeed HiSpeed Discovery Optima Revolution Signa SIGNA Architect Artist Premier Genesis
-    Aquilion ONE PRIME Titan Vantage Galan Orian Scenaria Supria uMR uCT uMI""".split()
-)
+    Allegra Magnetom Brilliance Ingenuity iCT IQon Gemini Vereos Ingenia Elition Ambition Achieva Intera
+    dStream LightSpeed BrightSpeed HiSpeed Discovery Optima Revolution Signa SIGNA Architect Artist Premier Genesis
+    Aquilion ONE PRIME Titan Vantage Galan Orian Scenaria Supria uMR uCT uMI
+"""
+_MODELS = frozenset(_MODELS_WORDS.split())
 #: Lossy transfer syntaxes (JPEG, JPEG-LS near lossless, video); JPEG 2000 may be either.
 _LOSSY = (
     "1.2.840.10008.1.2.4.50",

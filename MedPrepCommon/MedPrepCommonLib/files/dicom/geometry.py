@@ -146,9 +146,7 @@ def _planes(along: np.ndarray, usual: float) -> tuple[tuple[int, float], ...]:
                 n=len(along), low=float(np.diff(along).min()), high=float(np.diff(along).max())
             ),
             _("Expected slices at even distances."),
-            _(
-                "Slices are missing, or belong to several scans: get the whole series, or read one part of it."
-            ),
+            _("Slices are missing, or belong to several scans: get the whole series, or read a part of it."),
         )
     planes = []
     for place in np.linspace(along[0], along[-1], count):

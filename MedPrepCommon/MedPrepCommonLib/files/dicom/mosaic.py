@@ -1,4 +1,4 @@
-"""Mosaics: all slices of a volume as tiles of one picture, as Siemens and UIH scanners write EPI and diffusion.
+"""Mosaics: all slices of a volume as tiles of one picture, as Siemens and UIH scanners write EPI.
 
 Where the slices lie stands in private elements. Siemens: the number of tiles in (0019,100A) or the CSA image
 header (0029,1010), which also holds the direction in which tiles follow each other; the picture's position is
@@ -134,9 +134,7 @@ def _refusal(path: Path, lacking: str) -> FileError:
             path=path, what=lacking
         ),
         _("Expected slices of their own, or the scanner's private elements about the tiles."),
-        _(
-            "Export the series from the scanner as enhanced DICOM or without mosaic, with its private elements."
-        ),
+        _("Export the series from the scanner as enhanced DICOM, without mosaic, or with private elements."),
     )
 
 

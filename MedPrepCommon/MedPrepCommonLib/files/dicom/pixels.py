@@ -1,4 +1,4 @@
-"""Pixels of one DICOM file: plain ones are taken as they lie there, others are decoded by GDCM through ITK."""
+"""Pixels of one DICOM file: plain ones are taken as they lie there, others decoded by GDCM through ITK."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_pixels(path: Path, header: Any, rescales: Sequence[tuple[float, float]]
 
     Parameters
     ----------
-    header : from :func:`.dicomheader.read_header`.
+    header : from :func:`.header.read_header`.
     rescales : (slope, intercept) of each frame, where the file's groups say; else the header's for all.
 
     Raises

@@ -34,7 +34,7 @@ class DicomSeries:
     uid : DICOM series instance UID; two stacks of one series share it.
     files : paths in no particular order; `headers` the pydicom data sets of the same files (without pixels).
     copies : files left out because another one holds the same image.
-    repeats : its image numbers come twice, so that it may be two scans (see :mod:`.dicomgroups`).
+    repeats : its image numbers come twice, so that it may be two scans (see :mod:`.groups`).
     """
 
     number: int
@@ -77,9 +77,9 @@ def scan_dicom(
 ) -> list[DicomSeries]:
     """The image series in a folder and its subfolders, in the order of their series numbers.
 
-    Files are known by their content, not by their name. A series is one patient, study, frame of reference and
-    series; its images form several entries when they differ in size or direction (a scout beside its stack),
-    or when several were taken at each place (echoes, time points). See :mod:`.dicomgroups`.
+    Files are known by their content, not by their name. A series is one patient, study, frame of reference
+    and series; its images form several entries when they differ in size or direction (a scout beside its
+    stack), or when several were taken at each place (echoes, time points). See :mod:`.groups`.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Fixed words for what DICOM texts say: free text may hold a name, a word of these lists cannot.
 
-Descriptions, protocol names and the like are typed by people. Nothing of them is kept but the words that name a
+Descriptions, protocol names and the like are typed by people. Nothing of them is kept but words that name a
 sequence, a body part or a kind of picture; codes are kept where they are DICOM's defined terms.
 """
 
@@ -64,8 +64,8 @@ _WORDS = {word: re.compile(rf"(?<![A-Z0-9])(?:{pattern})") for word, pattern in 
 
 # Pictures of text that scanners put beside the images.
 _DOCUMENTS = {
-    "dose report": r"DOSE ?(REPORT|INFO|SUMMARY|RECORD|SHEET)|RADIATION ?DOSE|(CT|X-?RAY) ?DOSE|EXPOSURE ?SUMMARY",
-    "examination protocol": r"PATIENT ?PROTOCOL|EXAM(INATION)? ?(PROTOCOL|SUMMARY|CARD)|CSA ?REPORT|STUDY ?REPORT",
+    "dose report": r"DOSE ?(REPORT|INFO|SUMMARY|RECORD|SHEET)|(RADIATION|CT|X-?RAY) ?DOSE|EXPOSURE ?SUMMARY",
+    "examination protocol": r"PATIENT ?PROTOCOL|EXAM(INATION)? ?(PROTOCOL|SUMMARY|CARD)|(CSA|STUDY) ?REPORT",
     "screen save": r"SCREEN ?-?(SAVE|SHOT|CAPTURE)",
 }
 _DOCUMENT = {word: re.compile(pattern) for word, pattern in _DOCUMENTS.items()}
@@ -116,8 +116,8 @@ _BODY = {
     "HEART": "HEART CARDIAC",
     "BREAST": "BREAST",
     "WHOLEBODY": "WHOLEBODY",
-    "EXTREMITY": "EXTREMITY KNEE ANKLE FOOT HAND WRIST ELBOW SHOULDER LEG ARM FINGER FOREARM HUMERUS FEMUR TOE "
-    "CLAVICLE SCAPULA",
+    "EXTREMITY": "EXTREMITY KNEE ANKLE FOOT HAND WRIST ELBOW SHOULDER LEG ARM FINGER FOREARM HUMERUS "
+    "FEMUR TOE CLAVICLE SCAPULA",
 }
 _VIEWS = {
     "PA": r"PA|POSTERO-?\s?ANTERIOR.*",
