@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
+from MedPrepCommonLib.core import input_checks
 from MedPrepCommonLib.core.errors import GeometryError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
@@ -66,6 +67,7 @@ class CheckCT:
             checks += [_air(inside), _soft_tissue(inside), _bone(inside)]
         checks += [_padding(padding, found, image), *_range_ends(found, padding)]
         checks += grid_checks(image, self.maximumSliceThickness)
+        checks += [line.check for line in input_checks.judge(image, input_checks.Wanted("CT"), content=False)]
         return Result(
             tables={"check": check_table(checks)},
             figures={"histogram": _figure(found)},

@@ -81,6 +81,7 @@ def _work(order: Mapping[str, Any], cancelled: Callable[[], bool] | None) -> dic
     wanted: dict[str, Any] = {
         "recipeDigest": fit.digest(recipe, order["measure"]) if order["measure"] else recipe.digest,
         "options": dict(order["options"]),
+        "accept": list(order["accept"]),
         "versions": provenance.versions(),
         "inputs": {},
     }
@@ -102,10 +103,12 @@ def _work(order: Mapping[str, Any], cancelled: Callable[[], bool] | None) -> dic
             return {"status": "refused", "error": order["failure"]["error"], "lasting": True, **wanted}
         volumes = _read(order["inputs"], job)
         if measured is not None:
-            found = fit.measure(recipe, order["measure"], volumes, job)
+            found = fit.measure(recipe, order["measure"], volumes, job, order["accept"])
             _written(folder, lambda: batchfolder.write_json(measured, {**wanted, "measured": found}))
             return {"status": "done", **wanted}
-        done = runner.run(recipe, volumes, job)
+        done = runner.run(recipe, volumes, job, order["accept"])
+        if done.refusal is not None:
+            raise done.refusal
         verdict = writing.quality(done.result)["verdict"]
         _write(order, folder, done, volumes, wanted, verdict, job)
         return {"status": "done", "verdict": verdict, **wanted}

@@ -5,7 +5,7 @@ Only cases of the split ``train`` are measured, so nothing of the others leaks i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +33,9 @@ def digest(recipe: Recipe, step: str) -> str:
     return provenance.digest_of([before.digest, op.operation.id, settings(op)])
 
 
-def measure(recipe: Recipe, step: str, volumes: Mapping[str, Volume], job: Job) -> dict[str, Any]:
+def measure(
+    recipe: Recipe, step: str, volumes: Mapping[str, Volume], job: Job, accept: Collection[str] = ()
+) -> dict[str, Any]:
     """Run a recipe up to a step on one training case, and measure there; JSON.
 
     Raises
@@ -42,7 +44,10 @@ def measure(recipe: Recipe, step: str, volumes: Mapping[str, Volume], job: Job) 
         as a run of the recipe would.
     """
     before, op = _until(recipe, step)
-    found = runner.run(before, volumes, job.part(0.0, 0.8)).result.volumes()
+    done = runner.run(before, volumes, job.part(0.0, 0.8), accept)
+    if done.refusal is not None:
+        raise done.refusal
+    found = done.result.volumes()
     arguments: dict[str, Any] = {}
     for slot in op.operation.inputs:
         given = tuple(volume for name, volume in found.items() if name.split("/")[0] == slot.name)

@@ -26,7 +26,7 @@ from ..outputs import folder as outputfolder
 
 DONE, LOCK, STOP, EVENTS = outputfolder.SEAL, "log/lock", "log/stop", "log/events.jsonl"
 _CHUNK = 1 << 22
-COMPARED = ("recipeDigest", "inputs", "options", "versions")
+COMPARED = ("recipeDigest", "inputs", "options", "accept", "versions")
 
 
 class BatchFolder:

@@ -219,12 +219,17 @@ def main() -> None:
         cases = case_list.read(
             recipe, Path(order["cases"]), order["columns"], order["patterns"], order["pseudonyms"]
         )
-        done = batch.run(recipe, cases, order["out"], Plan(**order["plan"]), Job(tell, stop.is_set))
+        done = batch.run(recipe, cases, order["out"], _plan(order["plan"]), Job(tell, stop.is_set))
         _say({"summary": {**asdict(done), "folder": str(done.folder), "verdicts": dict(done.verdicts)}})
     except (Cancelled, KeyboardInterrupt):
         _say({"cancelled": True})
     except MedPrepError as error:
         _say({"error": [error.wrong, error.expected, error.advice]})
+
+
+def _plan(order: Mapping[str, Any]) -> Plan:
+    """A plan out of JSON, which knows lists alone."""
+    return Plan(**{**order, "accept": tuple(order["accept"])})
 
 
 def _say(record: Mapping[str, Any]) -> None:

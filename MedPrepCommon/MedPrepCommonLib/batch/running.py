@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..cases.table import Case
-from ..core import provenance
+from ..core import input_checks, provenance
 from ..core.errors import Cancelled, FileError, MedPrepError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
@@ -60,6 +60,7 @@ class Plan:
     fail_fast : begin no further case after the first that failed.
     scene : write ``scene.mrb`` and ``.seg.nrrd`` for each case.
     page : write ``report.html`` with pictures for each case.
+    accept : ids of input checks in spite of which a case goes on, as ``("missing-slices",)``.
     """
 
     workers: int | None = None
@@ -70,6 +71,7 @@ class Plan:
     fail_fast: bool = False
     scene: bool = False
     page: bool = False
+    accept: tuple[str, ...] = ()
 
 
 def run(
@@ -90,6 +92,7 @@ def run(
         when the job was cancelled; as above.
     """
     plan, job = plan or Plan(), job or Job.quiet()
+    input_checks.require_known(plan.accept)
     if not cases:
         raise ParameterError(_("There are no cases."), _("Expected at least one."))
     if fit.unfitted(recipe) and not any(case.split == "train" for case in cases.values()):
@@ -263,6 +266,7 @@ class _Batch:
                 for key, path in case.inputs.items()
             },
             "options": self._options(),
+            "accept": list(self.plan.accept),
             "threads": self.threads,
             "versions": provenance.versions(),
             "failure": self.folder.read_failure(name),

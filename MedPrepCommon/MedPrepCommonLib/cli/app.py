@@ -1,8 +1,9 @@
 """The ``medprep`` command; its verbs are what ``medprep --help`` names.
 
 Exit codes: 0 done (whatever quality control says, unless ``--strict``); 1 a defect of MedPrep, or ``qc``
-found what fails; 2 wrong usage or bad input, with nothing written; 3 quality control failed and ``--strict``
-was given, or cases of a batch failed; 130 cancelled.
+found what fails; 2 wrong usage or bad input, with nothing written; 3 an input failed its checks (the checks
+and the reason are written, no image), quality control failed and ``--strict`` was given, or cases of a batch
+failed; 130 cancelled.
 """
 
 # Heavy packages are imported inside the commands: --help must be there at once.
@@ -32,8 +33,9 @@ BAD_INPUT, QUALITY_FAILED, CANCELLED = 2, 3, 130
 app = typer.Typer(
     name="medprep",
     help="Prepares CT, MRI and X-ray images for deep learning, and proves what it did.",
-    epilog="Exit codes: 0 done, 2 wrong usage or bad input (nothing is written), 3 quality control failed "
-    "with --strict or cases of a batch failed, 130 cancelled.",
+    epilog="Exit codes: 0 done, 2 wrong usage or bad input (nothing is written), 3 an input failed its "
+    "checks (no image is made), quality control failed with --strict, or cases of a batch failed, "
+    "130 cancelled.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,6 +48,12 @@ _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier result in the output folder.")
 ]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+_Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Go on although an input fails this check: missing-slices, part, view, ..., any number of times."
+    ),
+]
 _Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 when quality control fails.")]
 
 
@@ -163,14 +171,21 @@ def run(
         list[str] | None,
         typer.Option(help="Series (UID, number or description) of a DICOM folder, or NAME=SERIES."),
     ] = None,
+    accept: _Accept = None,
     overwrite: _Overwrite = False,
     quiet: _Quiet = False,
     strict: _Strict = False,
 ) -> None:
-    """Run a recipe on images and write results, scene, records and a report into a new folder."""
+    """Run a recipe on images and write results, scene, records and a report into a new folder.
+
+    Where an input fails its checks (slices missing, another part of the body, ...), no image is made: the
+    folder holds the checks and the reason, and the exit code is 3. --accept goes on.
+    """
+    from ..core import input_checks
     from ..core import recipe as recipes_module
     from ..outputs import folder as outputfolder
 
+    accepted = input_checks.require_known(accept or ())
     wanted = recipes_module.load(recipe).with_settings(parse_settings(settings or []))
     paths = _inputs(wanted, inputs)
     outputfolder.check(out, overwrite)
@@ -181,11 +196,11 @@ def run(
 
     with watched(wanted.name, quiet) as job:
         volumes = _read(wanted, paths, _series(wanted, series or []), job.part(0.0, 0.1))
-        done = runner.run(wanted, volumes, job.part(0.1, 0.7))
+        done = runner.run(wanted, volumes, job.part(0.1, 0.7), accepted)
         written = writing.write(done, volumes, out, overwrite, job.part(0.7, 1.0))
     if not quiet:
         typer.echo(listing.run_text(wanted, writing.quality(done.result), written))
-    if strict and writing.quality(done.result)["verdict"] == "fail":
+    if done.refusal is not None or (strict and writing.quality(done.result)["verdict"] == "fail"):
         raise typer.Exit(QUALITY_FAILED)
 
 

@@ -53,6 +53,10 @@ def batch(
         list[str] | None,
         typer.Option("--pattern", help="INPUT={case}/t1.nii.gz, which files of a folder are the cases."),
     ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(help="Go on with cases that fail this input check: missing-slices, part, view, ..."),
+    ] = None,
     pseudonyms: Annotated[
         Path | None, typer.Option(help="File with a salt; cases are called by pseudonyms made with it.")
     ] = None,
@@ -62,6 +66,9 @@ def batch(
 ) -> None:
     """Run a recipe on many cases, on several processes or a Dask cluster; --resume goes on after a stop.
 
+    A case whose input fails its checks (slices missing, another part of the body, ...) fails, with the
+    reason, unless --accept names the check.
+
     Exit codes: 0 all done, 2 wrong usage or the batch could not go on, 3 some cases failed, 130 cancelled.
     """
     from ..core import recipe as recipes
@@ -70,6 +77,7 @@ def batch(
     from ..batch import case_list
     from ..batch import memory as batchmemory
     from ..batch import running as batches
+    from ..core import input_checks
 
     found = case_list.read(plan, cases, _pairs(columns, "--column"), patterns or [], pseudonyms)
     from .progress import watched
@@ -83,6 +91,7 @@ def batch(
         fail_fast,
         scene,
         report,
+        input_checks.require_known(accept or ()),
     )
     try:
         with watched(plan.name, quiet) as job:

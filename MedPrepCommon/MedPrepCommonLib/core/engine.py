@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from . import provenance
+from . import input_checks, provenance
 from .errors import GeometryError, InputError
 from .i18n import _
 from .job import Job
 from .operation import Operation
+from .recognition import FAMILY
 from .result import Result
 from .volume import LabelVolume, Volume
-
-# Kinds of image that cannot be told apart by the modality tag alone.
-_SAME_MODALITY = {"CR": "XR", "DX": "XR", "RG": "XR", "XR": "XR", "MR": "MR", "CT": "CT"}
 
 Inputs = Mapping[str, "Volume | tuple[LabelVolume, ...] | None"]
 
@@ -52,6 +50,9 @@ def run(
     arguments = _arguments(spec, inputs)
     result: Result = op(*arguments, job.part(0.0, 0.95))
     job.check()
+    if mark is None:
+        # A recipe has judged its inputs once, at its start.
+        result.checks = input_checks.merged(_faults(spec, arguments), result.checks)
     step = provenance.step(op, _origins(spec, arguments, sources or {}))
     step |= mark if mark is not None else {"outputs": output_digests(spec, result)}
     history = _merged(arguments, step)
@@ -122,13 +123,19 @@ def _check_input(spec: Operation, labels: bool, volume: Any) -> None:
         )
     if not spec.any_values:
         check_finite(volume)
-    found, wanted = (_SAME_MODALITY.get(m, m) for m in (volume.modality, spec.modality))
-    if not labels and found and wanted and found != wanted:
+    if not labels:
+        check_modality(volume, spec.modality)
+
+
+def check_modality(volume: Volume, wanted: str) -> None:
+    """Raise :class:`InputError` when an image is known to be of another modality than `wanted` ("": any)."""
+    found, kind = (FAMILY.get(m, m) for m in (volume.modality, wanted))
+    if found and kind and found != kind:
         raise InputError(
             _("The image's modality is {found}.").format(found=volume.modality),
-            _("Expected {wanted}.").format(wanted=spec.modality),
+            _("Expected {wanted}.").format(wanted=wanted),
             _("Choose a {wanted} volume, or use the MedPrep module made for {found}.").format(
-                wanted=spec.modality, found=volume.modality
+                wanted=wanted, found=volume.modality
             ),
         )
 
@@ -147,6 +154,17 @@ def check_finite(volume: Volume) -> None:
             _("Expected finite values everywhere."),
             _("Replace them, for example by the padding value, before preparing the image."),
         )
+
+
+def _faults(spec: Operation, arguments: list[Any]) -> list[input_checks.Found]:
+    """What the facts of the inputs warn of or fail; an operation by itself says it and goes on."""
+    given = {}
+    for slot, value in zip(spec.inputs, arguments, strict=True):
+        volumes = value if isinstance(value, tuple) else (value,)
+        given |= {f"{slot.name}{n or ''}": v for n, v in enumerate(volumes) if v is not None}
+    wanted = dict.fromkeys(given, input_checks.Wanted(spec.modality))
+    found = input_checks.judge_all(given, wanted, content=False)
+    return [line for line in found if line.check.verdict != "pass"]
 
 
 def output_digests(spec: Operation, result: Result) -> dict[str, str]:

@@ -26,6 +26,14 @@ class GeometryError(InputError):
     """Spacing, direction or grid that is impossible, sheared, or does not match another image's."""
 
 
+class InputChecksError(InputError):
+    """An input that failed its checks, so that no step was run; `ids` are the checks to accept to go on."""
+
+    def __init__(self, wrong: str, expected: str = "", advice: str = "", ids: tuple[str, ...] = ()) -> None:
+        super().__init__(wrong, expected, advice)
+        self.ids = ids
+
+
 class ParameterError(MedPrepError):
     """A parameter that is unknown, of the wrong type or out of range."""
 

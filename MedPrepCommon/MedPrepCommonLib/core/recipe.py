@@ -1,6 +1,6 @@
 """Recipes: an ordered list of operations as JSON that can be read, shared, hashed and replayed.
 
-A recipe names its inputs, its steps and its outputs. A step takes recipe inputs (``"image"``) or results of
+An input may say what it must show (``"part": "chest"``). A recipe names its inputs, its steps and its outputs. A step takes recipe inputs (``"image"``) or results of
 earlier steps (``"lungs.lungs"``: step, then result). A reference that ends in ``?`` is left out when that
 result does not exist, as when no metal was found; a step that cannot do without it is skipped.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,26 @@ from .errors import InputError, MedPrepError, ParameterError, RecipeError
 from .i18n import _
 from .operation import PACKAGES, Operation, create, find, settings
 from .parameters import nearest
+from .recognition import EXPECTED
 
-SCHEMA = "medprep-recipe"
-VERSION = 1
+SCHEMA, VERSION = "medprep-recipe", 1
 
 _RECIPE_KEYS = ("schema", "version", "name", "title", "description", "modality", "inputs", "steps", "outputs")
 _STEP_KEYS = ("id", "operation", "preset", "parameters", "inputs")
 # Names of inputs, steps and outputs: they become words of the command line, references and file names.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_INPUT_KEYS = ("kind", "description", "optional")
+_INPUT_KEYS = ("kind", "description", "optional", *EXPECTED)
 
 
 @dataclass(frozen=True)
 class RecipeInput:
-    """An image or label map that the user supplies."""
+    """An image or label map that the user supplies; `expected` says what it must show (see EXPECTED)."""
 
     name: str
     labels: bool
     description: str
     optional: bool
+    expected: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Recipe:
                     "kind": "labels" if i.labels else "image",
                     "description": i.description,
                     "optional": i.optional,
+                    **i.expected,
                 }
                 for i in self.inputs
             },
@@ -285,6 +287,12 @@ def _text(where: str, path: str, value: Any) -> str:
     return value
 
 
+def _one_of(where: str, path: str, value: Any, known: Collection[str]) -> str:
+    if not isinstance(value, str) or value not in known:
+        _wrong(where, path, _("it is {value!r}").format(value=value), " / ".join(known))
+    return value
+
+
 def _name(where: str, path: str, value: Any) -> str:
     if not NAME.fullmatch(_text(where, path, value)):
         _wrong(where, path, _("{value!r} is no name").format(value=value), _("letters, digits, - and _"))
@@ -303,16 +311,16 @@ def _input(where: str, name: str, body: Any) -> RecipeInput:
     if not isinstance(body, Mapping):
         _wrong(where, path, _("it is {value!r}").format(value=body), _("an object"))
     _keys(where, path, body, _INPUT_KEYS, ())
-    kind = body.get("kind", "image")
-    if kind not in ("image", "labels"):
-        _wrong(where, f"{path}.kind", _("it is {value!r}").format(value=kind), "image / labels")
+    kind = _one_of(where, f"{path}.kind", body.get("kind", "image"), ("image", "labels"))
     if not isinstance(body.get("optional", False), bool):
         _wrong(where, f"{path}.optional", _("it is {value!r}").format(value=body["optional"]), "true / false")
+    shown = [key for key in EXPECTED if key in body]
     return RecipeInput(
         name,
         kind == "labels",
         _text(where, f"{path}.description", body.get("description", "")),
         body.get("optional", False),
+        {key: _one_of(where, f"{path}.{key}", body[key], EXPECTED[key]) for key in shown},
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from . import engine, provenance
+from . import engine, input_checks, provenance
+from .errors import InputChecksError
 from .i18n import _
 from .job import Job
 from .patch_set import PatchSet
@@ -23,10 +24,17 @@ class RecipeRun:
 
     result: Result
     record: dict[str, Any]
+    #: Why no step was run, when an input failed its checks and that was not accepted.
+    refusal: InputChecksError | None = None
 
 
-def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) -> RecipeRun:
+def run(
+    recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None, accept: Collection[str] = ()
+) -> RecipeRun:
     """Run `recipe` on `inputs` (by the recipe's input names).
+
+    First the inputs are judged (:mod:`input_checks`). Where one fails, no step is run: the result then holds
+    the checks and the reason, and no image. `accept` names checks in spite of which it goes on.
 
     Tables, points, figures, patches, metrics, checks and notes of every step are part of the result, under
     the recipe's name where it names them as outputs; images and label maps only there. Intermediate images
@@ -37,20 +45,27 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
     ------
     InputError
         when an input is missing, unknown or unusable.
+    ParameterError
+        when `accept` names a check that there is not.
     Cancelled
         when the job was cancelled.
     """
-    job = job or Job.quiet()
+    job, accept = job or Job.quiet(), input_checks.require_known(accept)
     named = {reference.rstrip("?"): name for name, reference in recipe.outputs.items()}
     recipe.check_inputs(inputs)
-    held: dict[str, Volume] = dict(inputs)
+    judged = judge(recipe, inputs, accept, job.part(0.0, 0.05, _("Input checks")))
+    refusal = input_checks.refusal(judged)
+    held = {name: input_checks.with_accepted(volume, accept) for name, volume in inputs.items()}
     digests = {name: provenance.digest(volume) for name, volume in held.items()}
     facts = {name: _facts(volume, digests[name]) for name, volume in held.items()}
     # Tells this run's steps from those of the same recipe on another image, where histories meet later.
     this = provenance.digest_of({"recipe": recipe.digest, "inputs": digests})
-    total, steps = Result(), []
-    for n, step in enumerate(recipe.steps):
-        part = job.part(n / len(recipe.steps), (n + 1) / len(recipe.steps), step.op.operation.title)
+    total, steps = Result(checks=[line.check for line in judged]), []
+    if refusal is not None:
+        total.notes.append(_("No step was run. {reason}").format(reason=refusal))
+    for n, step in enumerate(() if refusal else recipe.steps):
+        done = 0.05 + 0.95 * n / len(recipe.steps)
+        part = job.part(done, done + 0.95 / len(recipe.steps), step.op.operation.title)
         part.report(0.0)
         absent = _absent(step, held)
         if absent:
@@ -85,8 +100,35 @@ def run(recipe: Recipe, inputs: Mapping[str, Volume], job: Job | None = None) ->
         "notes": total.notes,
         "versions": provenance.versions(),
     }
+    if accept:
+        record["accepted"] = list(accept)
+    if refusal is not None:
+        record["stopped"] = list(refusal.ids)
     job.report(1.0)
-    return RecipeRun(total, record)
+    return RecipeRun(total, record, refusal)
+
+
+def judge(
+    recipe: Recipe, inputs: Mapping[str, Volume], accept: Collection[str] = (), job: Job | None = None
+) -> list[input_checks.Found]:
+    """The input checks of every image that `recipe` is given.
+
+    Raises
+    ------
+    InputError
+        when an image is known to be of another modality than the recipe.
+    """
+    slots = {slot.name: slot for slot in recipe.inputs}
+    for name, volume in inputs.items():
+        if not slots[name].labels:
+            engine.check_modality(volume, recipe.modality)
+    wanted = {
+        name: input_checks.Wanted(
+            recipe.modality, said.get("part", ""), said.get("sequence") or said.get("view", "")
+        )
+        for name, said in ((name, slots[name].expected) for name in inputs)
+    }
+    return input_checks.judge_all(inputs, wanted, accept, job)
 
 
 def _absent(step: Step, held: Mapping[str, Volume]) -> str:
@@ -133,7 +175,8 @@ def _collect(total: Result, step: Step, result: Result, named: Mapping[str, str]
             free = name not in known and name not in named.values()
             known[named.get(reference, name if free else reference)] = value
     total.metrics.update({f"{step.id}.{name}": value for name, value in result.metrics.items()})
-    total.checks += result.checks
+    # The inputs were judged at the start; a check among the steps says the same again.
+    total.checks += [check for check in result.checks if check.name not in input_checks.titles()]
     total.notes += [note for note in result.notes if note not in total.notes]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from .operation import Operation, known
 from .parameters import Parameter
 from .recipe import NAME, SCHEMA, VERSION
+from .recognition import EXPECTED
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAME = {"pattern": f"^{NAME.pattern}$"}
@@ -63,6 +64,9 @@ def recipe_schema() -> dict[str, Any]:
                     "kind": {"enum": ["image", "labels"], "default": "image"},
                     "description": {"type": "string"},
                     "optional": {"type": "boolean", "default": False},
+                    "part": {"enum": list(EXPECTED["part"]), "description": "What the image must show."},
+                    "sequence": {"enum": list(EXPECTED["sequence"]), "description": "Of an MRI."},
+                    "view": {"enum": list(EXPECTED["view"]), "description": "Of a radiograph."},
                 },
             },
             "step": {

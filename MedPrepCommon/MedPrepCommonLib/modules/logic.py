@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
@@ -77,14 +77,20 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
 
         return Task(spec.title, compute, write)
 
-    def recipeTask(self, recipe: Recipe, inputs: Mapping[str, Any]) -> Task:
-        """The work of a recipe with its input nodes already read; `inputs` by the recipe's input names."""
+    def recipeTask(self, recipe: Recipe, inputs: Mapping[str, Any], accept: Collection[str] = ()) -> Task:
+        """The work of a recipe with its input nodes already read; `inputs` by the recipe's input names.
+
+        Computing raises an :class:`InputChecksError` where an input fails a check that is not in `accept`.
+        """
         volumes = _read(recipe.inputs, inputs)
         ensurePackages(step.op for step in recipe.steps)
         node = next(node for node in inputs.values() if node is not None)
 
         def compute(job: Job) -> Result:
-            return runner.run(recipe, volumes, job).result
+            done = runner.run(recipe, volumes, job, accept)
+            if done.refusal is not None:
+                raise done.refusal
+            return done.result
 
         def write(result: Result) -> Any:
             return self._place(result, node, recipe.name, None)
@@ -97,6 +103,7 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
         image: Any = None,
         settings: Mapping[str, Any] | None = None,
         job: Job | None = None,
+        accept: Collection[str] = (),
         **inputs: Any,
     ) -> Any:
         """Run a recipe on nodes and return the new nodes.
@@ -107,9 +114,12 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
         image : node for the recipe's input of that name; further inputs go by keyword.
         settings : parameters to change, as ``{"ct.window.level": -650}``.
         job : for progress and cancel.
+        accept : ids of checks in spite of which it goes on when an input fails them: ``["missing-slices"]``.
 
         Raises
         ------
+        InputChecksError
+            when an input fails its checks; the error says why and which ids to accept.
         MedPrepError
             when the recipe, a setting or an input cannot be used; the scene is unchanged then.
         """
@@ -121,7 +131,7 @@ class MedPrepLogic(ScriptedLoadableModuleLogic):
                 _("Expected {names}.").format(names=", ".join(i.name for i in recipe.inputs)),
                 _("Choose an input volume."),
             )
-        return self.recipeTask(recipe.with_settings(settings or {}), nodes).run(job)
+        return self.recipeTask(recipe.with_settings(settings or {}), nodes, accept).run(job)
 
     def recipeFromNode(self, *nodes: Any, name: str = "recorded") -> Recipe:
         """The recipe that makes these nodes again: what was done by hand, from their provenance.

@@ -13,6 +13,7 @@ from ..core.i18n import _
 from ..core.operation import Operation
 from ..core.parameters import Parameter
 from ..core.recipe import Recipe, load
+from ..core.recognition import EXPECTED
 from ..outputs.writing import Written
 
 _WIDTH = 100
@@ -144,7 +145,8 @@ def recipe_text(recipe: Recipe) -> str:
     lines = [f"{recipe.name} - {recipe.title}", *_wrapped(recipe.description, "  "), "", _("Inputs")]
     for wanted in recipe.inputs:
         optional = _(" (optional)") if wanted.optional else ""
-        lines.append(f"  {wanted.name}{optional}  {wanted.description}")
+        shown = "; ".join(EXPECTED[key][value] for key, value in wanted.expected.items())
+        lines.append(f"  {wanted.name}{optional}  {wanted.description}" + (f" [{shown}]" if shown else ""))
     lines += ["", _("Steps")]
     for n, step in enumerate(recipe.steps, 1):
         sources = ", ".join(f"{slot}: {' '.join(refs)}" for slot, refs in step.inputs.items())

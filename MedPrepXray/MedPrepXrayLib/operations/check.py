@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
+from MedPrepCommonLib.core import input_checks
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
 from MedPrepCommonLib.core.operation import Help, Preset, Span, operation
@@ -13,7 +14,6 @@ from MedPrepCommonLib.core.result import Check, Curve, Figure, Result, check_tab
 from MedPrepCommonLib.core.volume import Volume
 
 from ..lungs.polarity import DOUBTFUL, estimate_polarity
-from ..picture import file_facts
 from ..picture.collimation import Field, find_field
 from ..picture.radiograph import Radiograph, radiograph
 from .polarity import tag_of
@@ -64,12 +64,8 @@ class CheckXray:
             _polarity(picture, inverted, confidence),
             *_saturation(len(levels), black, white),
             _field(field, picture),
-            file_facts.pixel_size(picture),
-            file_facts.orientation(image),
-            *file_facts.processing(image),
+            *(line.check for line in input_checks.judge(image, input_checks.Wanted("DX"), content=False)),
         ]
-        if picture.notes:
-            checks.append(Check(_("Colour"), "pass", " ".join(picture.notes)))
         return Result(
             tables={"check": check_table(checks)},
             figures={"histogram": _histogram(inside)},
@@ -92,7 +88,19 @@ class CheckXray:
                 "verdict": worst(checks),
             },
             checks=checks,
+            notes=[*picture.notes, *_shown(image)],
         )
+
+
+def _shown(image: Volume) -> list[str]:
+    """Display windows and tables, where the file brings them."""
+    if image.info.get("voiLut"):
+        return [_("The file brings a display table (VOI LUT); it was not applied to the values.")]
+    if image.display is not None and image.info.get("photometricInterpretation"):
+        level, width = image.display
+        text = _("The display window (level {level:g}, width {width:g}) was not applied to the values.")
+        return [text.format(level=level, width=width)]
+    return []
 
 
 def _size(picture: Radiograph, least: int) -> Check:
