@@ -28,6 +28,7 @@ _NAMED = {
     "object": ("PHANTOM", "QA"),
 }  # fmt: skip
 _SEQUENCE_WORDS = ("T1", "T2", "PD", "FLAIR", "MPRAGE", "SPACE", "DWI", "ADC", "BOLD", "ASL", "SWI", "TOF")
+_PULSES = ("acquisitionType", "scanningSequence", "sequenceVariant")
 _LATERAL = ("LL", "RL", "LATERAL", "LAT", "LLD", "RLD", "L LAT", "R LAT", "LLAT", "RLAT")
 _FRONTAL = ("PA", "AP", "AP SUPINE", "AP ERECT", "PORTABLE AP")
 _WAYS = ("HFS", "HFP", "FFS", "FFP", "HFDR", "HFDL", "FFDR", "FFDL")
@@ -109,15 +110,22 @@ def sequence_named(volume: Volume) -> str:
     if inversion > 1400 and echo > 60:
         return "FLAIR"
     if echo < 30 and (repetition < 1000 or 500 <= inversion <= 1400):
-        agent = volume.info.get("contrastAgent")
-        none = isinstance(agent, str) and agent.strip().upper() in ("", "NO", "NONE", "0")
         # Short TR with a small angle is T2* as often as T1 (FLASH): only clear cases are named.
         if repetition < 1000 and echo > 12 and flip < 40:
             return ""
-        return "T1c" if agent and not none else "T1"
+        return "T1c" if volume.info.get("contrastAgent") else "T1"
     if echo > 60 and repetition > 1500:
         return "T2"
     return "PD" if echo < 40 and repetition > 1500 and not inversion else ""
+
+
+def _pulses(volume: Volume) -> list[str]:
+    """How it was taken: "3D", "GR", "SP", "TE 3 ms", ..."""
+    kinds = [word for key in _PULSES for word in words(volume, key)]
+    times = {"TE": "echoTime", "TR": "repetitionTime", "TI": "inversionTime"}
+    found = [f"{name} {value:g} ms" for name, key in times.items() if (value := number(volume, key))]
+    train = number(volume, "echoTrainLength") or 1
+    return [*kinds, *found, *([_("{n:.0f} echoes").format(n=train)] if train > 1 else [])]
 
 
 @_check("sequence", _("Sequence"))
@@ -125,8 +133,9 @@ def _sequence(volume: Volume, wanted: Wanted, seen: Recognition | None) -> Judge
     if family(volume, wanted) != "MR":
         return None
     described = [word for word in words(volume, "describedAs") if word in _SEQUENCE_WORDS]
-    said = ", ".join(dict.fromkeys(w for w in (*described, sequence_named(volume)) if w))
-    return _kind(wanted.kind, sequence_named(volume), said, seen, SEQUENCES, _("another sequence"))
+    named = sequence_named(volume)
+    said = ", ".join(dict.fromkeys(w for w in (*described, *_pulses(volume), named) if w))
+    return _kind(wanted.kind, named, said, seen, SEQUENCES, _("another sequence"))
 
 
 def _kind(
