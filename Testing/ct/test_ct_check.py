@@ -282,10 +282,10 @@ def test_spacing_that_may_be_missing() -> None:
 
 
 def test_facts_that_the_reader_found() -> None:
-    unknown = line(check(with_info(body(), spacingKnown=False)), "Spacing")
-    assert unknown.verdict == "fail" and unknown.value == "unknown"
-    gap = line(check(with_info(body(), sliceSpacingDeviation=0.0, missingSlices=2)), "Slice distances")
-    assert gap.verdict == "fail" and "2 missing" in gap.value
+    unknown = line(check(with_info(body(), spacingKnown=False)), "Pixel size")
+    assert unknown.verdict == "fail" and "not known" in unknown.value
+    gap = line(check(with_info(body(), sliceSpacingDeviation=0.0, missingSlices=2)), "Missing slices")
+    assert gap.verdict == "fail" and "2 never arrived" in gap.value
     assert line(check(with_info(body(), lossyCompression=True)), "Compression").verdict == "warn"
     padded = check(with_info(body(padding=-2048), padding=-2048.0))
     assert "as the file states" in line(padded, "Padding").value

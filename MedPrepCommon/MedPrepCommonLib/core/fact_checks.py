@@ -175,7 +175,7 @@ def _pixel_size(volume: Volume, wanted: Wanted, seen: object) -> Judged | None:
             return Judged("fail", _("not known; 1 mm was assumed"), limit, advice)
         # A note: nothing is wrong with a radiograph that does not say it.
         return Judged("pass", _("not known; nothing is measured in millimetres"))
-    if modality != "XR" or "spacingKnown" not in volume.info:
+    if modality != "XR" or (volume.spacing[:2] == (1.0, 1.0) and "spacingKnown" not in volume.info):
         return None
     value = " x ".join(f"{s:.4g}" for s in volume.spacing[:2]) + " mm"
     if volume.info.get("spacingSource") in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
