@@ -1,9 +1,9 @@
 """The table of facts: every key that a reader may put into ``Volume.info``, what it means, and who judges it.
 
 A reader that finds something new about an image adds a row here, and the check named in it: an input check
-of ``fact_checks.py`` or ``content_checks.py`` (its id is what ``--accept`` takes) or an operation whose checks read it. A test walks
-the table and fails where nobody does. Facts are plain (numbers, texts, lists of them) and never tell who the
-patient is.
+of ``fact_checks.py`` or ``content_checks.py`` (its id is what ``--accept`` takes), or an operation whose
+checks read it. A test walks the table and fails where nobody does. Facts are plain (numbers, texts, lists of
+them) and never tell who the patient is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Recipes: an ordered list of operations as JSON that can be read, shared, hashed and replayed.
 
-An input may say what it must show (``"part": "chest"``). A recipe names its inputs, its steps and its outputs. A step takes recipe inputs (``"image"``) or results of
-earlier steps (``"lungs.lungs"``: step, then result). A reference that ends in ``?`` is left out when that
-result does not exist, as when no metal was found; a step that cannot do without it is skipped.
+A recipe names its inputs, its steps and its outputs; an input may say what it must show (``"part": "chest"``).
+A step takes recipe inputs (``"image"``) or results of earlier steps (``"lungs.lungs"``: step, then result). A
+reference that ends in ``?`` is left out when that result does not exist, as when no metal was found; a step
+that cannot do without it is skipped.
 """
 
 from __future__ import annotations
