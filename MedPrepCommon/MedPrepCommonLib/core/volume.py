@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from . import bounds
 from .errors import GeometryError, InputError
 from .i18n import _
 
@@ -50,7 +51,8 @@ def _checked_array(array: Any) -> np.ndarray:
     return array
 
 
-def _checked_matrix(matrix: Any) -> np.ndarray:
+def _checked_matrix(matrix: Any, shape: tuple[int, ...], known: bool) -> np.ndarray:
+    """`matrix` if it is a place for so many voxels (k, j, i); `known`: the file said how large they are."""
     matrix = np.array(matrix, dtype=np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise GeometryError(
@@ -58,17 +60,37 @@ def _checked_matrix(matrix: Any) -> np.ndarray:
             _("Expected finite spacing, origin and directions."),
             _("Load the image again, or set its geometry in the Volumes module."),
         )
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    if (lengths < 1e-9).any() or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if (
+        not all(bounds.SPACING.holds(v) for v in lengths)
+        or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6
+    ):
         raise GeometryError(
-            _("The image's spacing is {spacing} mm.").format(
-                spacing=tuple(round(float(v), 6) for v in lengths)
-            ),
-            _("Expected spacing above zero along three different directions."),
+            _("The image's spacing is {spacing} mm.").format(spacing=_short(lengths)),
+            _("Expected {span} along three different directions.").format(span=bounds.SPACING.span),
             _("Correct the spacing in the Volumes module, or export the image again."),
+        )
+    view = lengths * shape[2::-1]
+    # A picture of unknown pixel size counts as 1 mm a pixel, however many it has.
+    if known and not all(bounds.FIELD_OF_VIEW.holds(v) for v in view):
+        raise GeometryError(
+            _("The image is {size} mm large.").format(size=_short(view)),
+            _("Expected {span} along each axis.").format(span=bounds.FIELD_OF_VIEW.span),
+            _("Correct the spacing in the Volumes module, or export the image again: its unit may be wrong."),
+        )
+    if not all(bounds.POSITION.holds(v) for v in matrix[:3, 3]):
+        raise GeometryError(
+            _("The image's first voxel lies at {place} mm.").format(place=_short(matrix[:3, 3])),
+            _("Expected {span}.").format(span=bounds.POSITION.span),
+            _("Correct the origin in the Volumes module, or export the image again."),
         )
     matrix.flags.writeable = False
     return matrix
+
+
+def _short(values: np.ndarray) -> str:
+    return " x ".join(f"{float(v):.6g}" for v in values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +124,9 @@ class Volume:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "array", _checked_array(self.array))
-        object.__setattr__(self, "ijkToRAS", _checked_matrix(self.ijkToRAS))
         object.__setattr__(self, "info", dict(self.info))
+        known = self.info.get("spacingKnown") is not False
+        object.__setattr__(self, "ijkToRAS", _checked_matrix(self.ijkToRAS, self.array.shape, known))
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,19 +1,21 @@
-"""What a file is by its first bytes, and whether it is whole: ITK reads some damaged files without a word."""
+"""What a file is by its first bytes, and what to say when it cannot be read."""
 
 from __future__ import annotations
 
 import gzip
 import os
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
+from ..core import bounds
 from ..core.errors import FileError
 from ..core.i18n import _
 
-_CHUNK = 1 << 22
 _BITMAP_HEADERS = tuple(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 
@@ -35,7 +37,7 @@ def kind_of(path: Path) -> str:
     if start[:2] == b"\x1f\x8b":
         try:
             with gzip.open(path) as stream:
-                return "nifti" if is_nifti(stream.read(540)) else ""
+                return "nifti" if is_nifti(stream.read(348)) else ""
         except (OSError, EOFError, zlib.error) as error:
             raise damaged(path) from error
     if is_nifti(start):
@@ -61,9 +63,26 @@ def kind_of(path: Path) -> str:
 
 def head(path: Path, size: int = 1024) -> bytes:
     """The first `size` bytes of a file; :class:`FileError` says why when it cannot be opened."""
+    with opened(path) as stream:
+        return stream.read(size)
+
+
+def opened(path: Path) -> BinaryIO:
+    """A regular file, open for reading.
+
+    Raises
+    ------
+    FileError
+        when it is missing, may not be read, or is a pipe, a device or a folder.
+    """
     try:
-        with open(path, "rb") as stream:
-            return stream.read(size)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise FileError(
+                _("{path} is no regular file.").format(path=path),
+                _("Expected an image file or a DICOM folder."),
+                _("Copy its content into a file first."),
+            )
+        return open(path, "rb")
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -103,6 +122,15 @@ def damaged(path: Path) -> FileError:
     )
 
 
+def no_memory(path: Path) -> FileError:
+    """What to say about an image that does not fit into memory."""
+    return FileError(
+        _("There is not enough memory for {path}.").format(path=path),
+        "",
+        _("Close other programs, or crop or resample the image elsewhere first."),
+    )
+
+
 def four_dimensional(path: Path, size: Sequence[int]) -> FileError:
     """What to say about a time series."""
     return FileError(
@@ -121,133 +149,28 @@ def complex_values(path: Path) -> FileError:
     )
 
 
-def read_all(path: Path, expected: int = 0) -> bytes:
-    """A file's bytes, decompressed when it is gzip; `expected` bytes at least.
-
-    Raises
-    ------
-    FileError
-        when it is cut short or its checksum is wrong.
-    """
-    with open(path, "rb") as stream:
-        data = stream.read()
-    if data[:2] == b"\x1f\x8b":
-        data = inflate(path, data, 31)
-    if len(data) < expected:
-        raise damaged(path)
-    return data
+def check_size(path: Path, sizes: Sequence[int], components: int = 1) -> None:
+    """Raise unless every size and the values per voxel lie within their bounds."""
+    wrong = next((n for n in sizes if not bounds.AXIS.holds(n)), None)
+    if wrong is not None:
+        raise _out_of_bounds(_("{path} says that an axis has {n} voxels."), path, wrong, bounds.AXIS)
+    if not bounds.COMPONENTS.holds(components):
+        wrong_values = _("{path} says that a voxel has {n} values.")
+        raise _out_of_bounds(wrong_values, path, components, bounds.COMPONENTS)
 
 
-def inflate(path: Path, data: bytes, window: int) -> bytes:
-    """Decompress zlib (window 15) or gzip (31) data of one or more members; verifies the checksums."""
-    parts = []
-    try:
-        while data.strip(b"\0"):
-            member = zlib.decompressobj(window)
-            parts.append(member.decompress(data))
-            if not member.eof:
-                raise damaged(path)
-            data = member.unused_data
-    except zlib.error as error:
-        raise damaged(path) from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _out_of_bounds(wrong: str, path: Path, n: int, bound: bounds.Bound) -> FileError:
+    return FileError(
+        wrong.format(path=path, n=n),
+        _("Expected {span}.").format(span=bound.span),
+        _("Its header may be damaged; export the image again."),
+    )
 
 
-def check_nrrd(path: Path) -> None:
-    """Verify the checksum of a gzip-compressed NRRD, which ITK does not."""
-    with open(path, "rb") as stream:
-        start = stream.read(1 << 20)
-        header, separator, _rest = start.partition(b"\n\n")
-        if not separator:
-            header, separator, _rest = start.partition(b"\r\n\r\n")
-        fields = _fields(header, ":")
-        if fields.get("encoding", "").lower() not in ("gzip", "gz"):
-            return
-        target = fields.get("data file", fields.get("datafile", ""))
-        if not target:
-            stream.seek(len(header) + len(separator))
-            inflate(path, stream.read(), 31)
-        elif "%" not in target and not target.startswith("LIST"):
-            detached = path.parent / target
-            inflate(detached, _bytes_of(detached, path), 31)
-
-
-def check_metaimage(path: Path) -> None:
-    """Verify the checksum of a compressed MetaImage, whose damage ITK only prints."""
-    with open(path, "rb") as stream:
-        start = stream.read(1 << 16)
-        found = re.search(rb"^ElementDataFile\s*=\s*([^\r\n]*)\r?\n?", start, re.MULTILINE)
-        if not found:
-            raise damaged(path)
-        fields = _fields(start[: found.end()], "=")
-        target = found[1].decode("utf-8", "replace").strip()
-        if target.upper() != "LOCAL" and "%" not in target and not target.startswith("LIST"):
-            data = _bytes_of(path.parent / target, path)
-        else:
-            stream.seek(found.end())
-            data = stream.read() if target.upper() == "LOCAL" else b""
-    if data and fields.get("compresseddata", "").lower() == "true":
-        inflate(path, data, 47)  # zlib or gzip
-
-
-def check_jpeg(path: Path) -> None:
-    """Raise when a JPEG ends before its end marker: the decoder would fill the rest with grey."""
-    data = _bytes_of(path, path)
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xDA:  # start of scan; FFD9 cannot occur inside coded data
-            if b"\xff\xd9" in data[position:]:
-                return
-            break
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    raise damaged(path)
-
-
-def check_channels(path: Path, kind: str) -> None:
-    """Raise for grey levels with transparency: ITK refuses such a PNG and mixes up such a TIFF."""
-    if (_png_colour if kind == "png" else _tiff_samples)(path):
-        raise FileError(
-            _("{path} holds grey levels and transparency.").format(path=path),
-            _("Expected grey levels or colours."),
-            _("Save it without transparency (alpha channel)."),
-        )
-
-
-def _png_colour(path: Path) -> bool:
-    """Whether the colour type of a PNG is grey with alpha."""
-    return head(path, 26)[25:26] == b"\x04"
-
-
-def _tiff_samples(path: Path) -> bool:
-    """Whether the first image of a TIFF has two samples per pixel (tag 277)."""
-    start = head(path, 8)
-    if len(start) < 8:
-        return False  # damaged; the reader says so
-    order = "<" if start[:2] == b"II" else ">"
-    with open(path, "rb") as stream:
-        stream.seek(struct.unpack(order + "I", start[4:8])[0])
-        count = int.from_bytes(stream.read(2), "little" if order == "<" else "big")
-        entries = stream.read(12 * count)
-    for n in range(len(entries) // 12):
-        tag, _kind, _count, value = struct.unpack_from(order + "HHIH", entries, 12 * n)
-        if tag == 277:
-            return value == 2
-    return False
-
-
-def _fields(header: bytes, separator: str) -> dict[str, str]:
-    lines = (line.partition(separator) for line in header.decode("latin-1").splitlines())
-    return {key.strip().lower(): value.strip() for key, mark, value in lines if mark}
-
-
-def _bytes_of(data_file: Path, named_in: Path) -> bytes:
-    if not os.path.isfile(data_file):
-        raise FileError(
-            _("{path} keeps its voxels in {data}, which is not there.").format(
-                path=named_in, data=data_file.name
-            ),
-            _("Expected both files in one folder."),
-            _("Copy them together, or save the image as one file (.mha, .nrrd, .nii.gz)."),
-        )
-    return data_file.read_bytes()
+def unsupported(path: Path, what: str, expected: str) -> FileError:
+    """What to say about a kind of a format that MedPrep does not read."""
+    return FileError(
+        _("{path} is of a kind that MedPrep does not read: {what}.").format(path=path, what=what),
+        _("Expected {expected}.").format(expected=expected),
+        _("Convert it, for example with Slicer."),
+    )

@@ -5,10 +5,8 @@ References: https://nifti.nimh.nih.gov/nifti-1 (nifti1.h), nifti2.h.
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import numpy as np
 
 from ..core.errors import FileError
 from ..core.i18n import _
-from . import checks
+from . import checks, file_bytes
 
 _TYPES = {
     2: "u1",
@@ -84,7 +82,7 @@ def parse(path: Path) -> Header:
     FileError
         when a number of it is impossible, or the image is 4-D, complex or of a type that no image has.
     """
-    data = _start(path)
+    data = file_bytes.start_of(path, _FIRST[True])
     second = data[4:8] == b"n+2\0"
     if len(data) < _FIRST[second]:
         raise checks.damaged(path)
@@ -98,17 +96,8 @@ def parse(path: Path) -> Header:
     if header.scaled and not math.isfinite(header.intercept):
         raise checks.damaged(path)
     _check_kind(path, header)
+    checks.check_size(path, sizes[:3], header.components)
     return header
-
-
-def _start(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else open(path, "rb") as stream:
-            return stream.read(_FIRST[True])
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise checks.damaged(path) from error
 
 
 def _unpacked(data: bytes, order: str, second: bool) -> Header:

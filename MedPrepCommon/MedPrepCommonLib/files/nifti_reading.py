@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.volume import Volume
-from . import checks, nifti_geometry, nifti_header
+from . import file_bytes, nifti_geometry, nifti_header
 
 
 def read_nifti(path: Path) -> Volume:
@@ -22,8 +22,11 @@ def read_nifti(path: Path) -> Volume:
     """
     header = nifti_header.parse(path)
     matrix, facts = nifti_geometry.geometry(path, header)
-    data = checks.read_all(path, header.offset + header.byte_count)
-    array = np.frombuffer(data, header.dtype, header.byte_count // header.dtype.itemsize, header.offset)
+    count = header.byte_count // header.dtype.itemsize
+    if file_bytes.is_packed(path):
+        array = file_bytes.values(path, 0, header.dtype, count, file_bytes.GZIP, header.offset)
+    else:
+        array = file_bytes.values(path, header.offset, header.dtype, count)
     i, j, k = header.sizes[:3]
     if header.datatype in nifti_header.COLORS:
         array = array.reshape(k, j, i, header.components)

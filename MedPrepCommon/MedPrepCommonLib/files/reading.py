@@ -1,27 +1,26 @@
 """Image files to Volumes: NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, BMP, and DICOM files and folders.
 
 What a file is, its first bytes tell; names without a suffix are fine. A file that is cut short or damaged
-is an error, never an image with holes: ITK fills a truncated NIfTI with zeros and ignores its checksum.
+is an error, never an image with holes: each format has one place where its header is held against the bytes
+that are there and against the bounds of :mod:`MedPrepCommonLib.core.bounds`, before anything is decoded.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..core.errors import FileError, MedPrepError
 from ..core.i18n import _
 from ..core.integers import smallest_integers
 from ..core.job import Job
-from ..core.terminology import TISSUE, segment_from_entry
+from ..core.terminology import TISSUE
 from ..core.volume import LabelVolume, Segment, Volume
-from . import checks, nifti_reading
+from . import checks, metaimage_reading, nifti_reading, nrrd_reading, picture_reading
 from .dicom import reading
 
 # Longest first, so that a.seg.nrrd is called "a".
@@ -35,7 +34,9 @@ _SUFFIXES = (
     ".mhd",
     ".png",
     ".jpeg",
+    ".jfif",
     ".jpg",
+    ".jpe",
     ".tiff",
     ".tif",
     ".bmp",
@@ -79,10 +80,20 @@ def read_volume(
     """
     path = Path(path)
     job = job or Job.quiet()
-    if path.name.upper() == "DICOMDIR" and path.is_file():
-        path = path.parent
-    folder = path.is_dir()
-    volume = reading.read_series(path, series, job) if folder else _read_file(path, job)
+    try:
+        if path.name.upper() == "DICOMDIR" and path.is_file():
+            path = path.parent
+        folder = path.is_dir()
+        volume = reading.read_series(path, series, job) if folder else _read_file(path, job)
+    except MedPrepError:
+        raise
+    except OSError as error:
+        raise checks.unreadable(path, error) from error
+    except MemoryError as error:
+        raise checks.no_memory(path) from error
+    except Exception as error:
+        # Whatever a reader stumbles over is the file's fault; the cause is kept for who looks for it.
+        raise checks.damaged(path) from error
     job.report(1.0)
     if not volume.name:
         volume = dataclasses.replace(volume, name=stem(path))
@@ -146,14 +157,11 @@ def as_labels(volume: Volume) -> LabelVolume:
 def _read_file(path: Path, job: Job) -> Volume:
     kind = checks.kind_of(path)
     readers: dict[str, Callable[[], Volume]] = {
-        "nifti": lambda: _nifti(path),
+        "nifti": lambda: nifti_reading.read_nifti(path),
         "dicom": lambda: reading.read_file(path, job),
-        "nrrd": lambda: _nrrd(path),
-        "metaimage": lambda: _metaimage(path),
-        "png": lambda: _picture(path, "PNGImageIO"),
-        "jpeg": lambda: _picture(path, "JPEGImageIO"),
-        "tiff": lambda: _picture(path, "TIFFImageIO"),
-        "bmp": lambda: _picture(path, "BMPImageIO"),
+        "nrrd": lambda: nrrd_reading.read_nrrd(path),
+        "metaimage": lambda: metaimage_reading.read_metaimage(path),
+        **{name: lambda: picture_reading.read_picture(path, kind) for name in ("png", "jpeg", "tiff", "bmp")},
     }
     if kind not in readers:
         raise FileError(
@@ -161,103 +169,5 @@ def _read_file(path: Path, job: Job) -> Volume:
             _("Expected {formats}.").format(formats=_FORMATS),
             _("Convert it, for example with Slicer, or check that the file is complete."),
         )
-    try:
-        return readers[kind]()
-    except MedPrepError:
-        raise
-    except OSError as error:
-        raise checks.unreadable(path, error) from error
-
-
-def _nifti(path: Path) -> Volume:
-    volume = nifti_reading.read_nifti(path)
-    return volume.with_array(smallest_integers(volume.array))
-
-
-def _itk(path: Path, io: str) -> sitk.Image:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(io)
-    reader.SetFileName(os.fspath(path))
-    try:
-        reader.ReadImageInformation()
-        if reader.GetDimension() > 3:
-            raise checks.four_dimensional(path, reader.GetSize())
-        if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-            raise checks.complex_values(path)
-        return reader.Execute()
-    except RuntimeError as error:
-        raise checks.damaged(path) from error
-
-
-def _nrrd(path: Path) -> Volume:
-    checks.check_nrrd(path)
-    image = _itk(path, "NrrdImageIO")
-    keys = image.GetMetaDataKeys()
-    if any(re.fullmatch(r"Segment\d+_ID", key) for key in keys):
-        return _segmentation(path, image)
-    listed = any(image.GetMetaData(key) == "list" for key in keys if key.startswith("NRRD_kinds"))
-    if listed and image.GetNumberOfComponentsPerPixel() > 4:
-        raise checks.four_dimensional(path, (*image.GetSize(), image.GetNumberOfComponentsPerPixel()))
-    volume = Volume.from_sitk(image)
-    return volume.with_array(smallest_integers(volume.array))
-
-
-def _metaimage(path: Path) -> Volume:
-    checks.check_metaimage(path)
-    image = _itk(path, "MetaImageIO")
-    volume = Volume.from_sitk(image)
-    modality = image.GetMetaData("Modality") if image.HasMetaDataKey("Modality") else ""
-    known = {"MET_MOD_CT": "CT", "MET_MOD_MR": "MR"}
-    return volume.with_array(smallest_integers(volume.array), modality=known.get(modality, ""))
-
-
-def _picture(path: Path, io: str) -> Volume:
-    """A PNG, JPEG, TIFF or BMP: its resolution says how to print it, not how large a pixel is."""
-    if io == "JPEGImageIO":
-        checks.check_jpeg(path)
-    if io in ("PNGImageIO", "TIFFImageIO"):
-        checks.check_channels(path, "png" if io == "PNGImageIO" else "tiff")
-    image = _itk(path, io)
-    volume = Volume.from_sitk(image)
-    array = smallest_integers(volume.array)
-    # ITK's axes are LPS: columns run to the patient's left, rows to the back, as Slicer loads a picture.
-    return Volume(array, np.diag([-1.0, -1.0, 1.0, 1.0]), info={"spacingKnown": False})
-
-
-def _segmentation(path: Path, image: sitk.Image) -> LabelVolume:
-    """A ``.seg.nrrd`` as Slicer writes it: one layer, or several when segments may overlap."""
-    stored = sitk.GetArrayFromImage(image)
-    layers = stored[..., np.newaxis] if stored.ndim == 3 else stored
-    numbers = sorted(
-        int(m[1]) for key in image.GetMetaDataKeys() if (m := re.fullmatch(r"Segment(\d+)_ID", key))
-    )
-
-    def value(number: int, key: str, default: str) -> str:
-        name = f"Segment{number}_{key}"
-        return image.GetMetaData(name) if image.HasMetaDataKey(name) else default
-
-    own = [int(value(n, "LabelValue", "1")) for n in numbers]
-    distinct = len(set(own)) == len(own)
-    array = np.zeros(layers.shape[:3], np.uint8 if len(own) < 256 and max(own) < 256 else np.int16)
-    segments: list[Segment] = []
-    for order, (number, label) in enumerate(zip(numbers, own, strict=True), start=1):
-        mask = layers[..., int(value(number, "Layer", "0"))] == label
-        name = value(number, "Name", value(number, "ID", f"{label}"))
-        clash = array[mask]
-        if clash.any():
-            other = next(s.name for s in segments if s.value == clash.max())
-            raise FileError(
-                _("Segments {first!r} and {second!r} of {path} overlap.").format(
-                    first=other, second=name, path=path
-                ),
-                _("Expected segments that do not overlap."),
-                _("Subtract one from the other in Slicer's Segment Editor, and save again."),
-            )
-        final = label if distinct else order
-        array[mask] = final
-        color = [float(c) for c in value(number, "Color", "0.5 0.7 0.5").split()]
-        entry = re.search(r"TerminologyEntry:([^|]*)", value(number, "Tags", ""))
-        segments.append(segment_from_entry(final, name, entry[1] if entry else "", color))
-    # The geometry does not depend on the layers.
-    plain = Volume.from_sitk(image)
-    return LabelVolume(array, plain.ijkToRAS, segments=tuple(segments))
+    volume = readers[kind]()
+    return volume if kind == "dicom" else volume.with_array(smallest_integers(volume.array))
