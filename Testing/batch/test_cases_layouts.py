@@ -160,7 +160,8 @@ def test_a_dicom_tree_names_nobody_but_keeps_patients(tmp_path: Path, shared_dat
     assert left == {"scout or single slice": 1}
     assert sorted(row["image"] for row in found.values()) == ["A/one", "A/two"]
     assert all(name.startswith("ct-") and len(name) == 15 for name in found)
-    assert len({row["patient"] for row in found.values()}) == 2
+    # One of the two says neither patient nor study: nobody is made up for it.
+    assert [row.get("patient", "") for row in found.values()].count("") == 1
 
 
 def test_series_of_one_folder_are_told_apart(tmp_path: Path) -> None:

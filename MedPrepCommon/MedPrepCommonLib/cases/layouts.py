@@ -7,7 +7,6 @@ those of DICOM trees, where they would say who it is.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import re
@@ -20,15 +19,12 @@ from ..core.errors import FileError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
 from ..core.parameters import nearest
-from ..files.dicom import scan
-from ..files.dicom.header import read_header
 from ..files.reading import stem
+from . import dicomtree
 from .folder import IMAGES
 from .table import CASE, LABEL, PATIENT, SERIES, SPLIT
 
 Row = dict[str, str]
-# An image of fewer slices in a DICOM tree of CT or MR is a scout.
-_SCOUT = 3
 #: Column with the path of a label map made by an expert.
 SEGMENTATION = LABEL + "segmentation"
 _SEQUENCES = {
@@ -42,15 +38,16 @@ _SEQUENCES = {
 
 @dataclass
 class Found:
-    """Rows of a cases file, and what was left out with how often."""
+    """Rows of a cases file, what was left out with how often, and notes on what the user must know."""
 
     rows: list[Row] = field(default_factory=list)
     left: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def columns(self) -> list[str]:
         """Columns of the rows, ``case`` first and labels last."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row if row[name]))
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
         inputs = [n for n in names if n not in (CASE, PATIENT, SPLIT) and not n.startswith(LABEL)]
         known = [n for n in (PATIENT, SPLIT) if n in names]
         return [CASE, *inputs, *known, *(n for n in names if n.startswith(LABEL))]
@@ -85,6 +82,7 @@ def read(folder: str | os.PathLike[str], layout: str, job: Job | None = None) ->
             left,
             _("Check the folder, or choose another --layout: {names}.").format(names=", ".join(LAYOUTS)),
         )
+    found.rows = [{name: text for name, text in row.items() if text} for row in found.rows]
     found.rows.sort(key=lambda row: row[CASE])
     return found
 
@@ -213,29 +211,9 @@ def _nih(root: Path, job: Job) -> Found:
 
 
 def _dicom(root: Path, job: Job) -> Found:
-    """A DICOM tree: one case per series; names are digests of the series, as their UIDs say who it is."""
-    found, series = Found(), scan.scan_dicom(root, job)
-    for one in series:
-        if one.modality in ("CT", "MR") and one.slices < _SCOUT:
-            found.left[_("scout or single slice")] += 1
-            continue
-        parent = Path(os.path.commonpath([file.parent for file in one.files]))
-        beside = [s for s in series if any(file.is_relative_to(parent) for file in s.files)]
-        chosen = "" if len(beside) == 1 else one.uid
-        if sum(s.uid == one.uid for s in beside) > 1:
-            same = [s for s in scan.scan_dicom(parent, job) if set(s.files) == set(one.files)]
-            chosen = str(same[0].number)
-        digest = hashlib.sha256(f"{one.uid} {chosen}".encode()).hexdigest()[:12]
-        header = read_header(one.files[0], ("PatientID", "Modality", "Rows", "Columns"))
-        row = {
-            CASE: f"{(one.modality or 'x').lower()}-{digest}",
-            "image": parent.relative_to(root).as_posix(),
-        }
-        found.rows.append({**row, "image" + SERIES: chosen, PATIENT: str(header.get("PatientID", "") or "")})
-    unknown = [row for row in found.rows if not row[PATIENT]]
-    for row in unknown:
-        row[PATIENT] = row[CASE]
-    return found
+    """A DICOM tree: one case per series, scouts and dose reports left out (see :mod:`.dicomtree`)."""
+    tree = dicomtree.read(root, job)
+    return Found(tree.rows, tree.left, tree.notes)
 
 
 def _bids(root: Path, job: Job) -> Found:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..core.errors import ParameterError
 from ..core.i18n import _
+from .dicomtree import STUDY, stands_for_nobody
 from .table import CASE, PATIENT, SPLIT, SPLITS, Sheet
 
 
@@ -63,6 +65,33 @@ def split(
         missing[best] -= len(groups[name])
         chosen |= {row[CASE]: best for row in groups[name]}
     return [{**row, SPLIT: chosen[row[CASE]]} for _line, row in sheet.rows]
+
+
+def doubts(sheet: Sheet) -> list[str]:
+    """What makes a split by patients doubtful: one name for many, or studies in place of patients."""
+    patients = Counter(row.get(PATIENT, "") for _line, row in sheet.rows)
+    notes = []
+    most = max(patients.values())
+    if len(sheet.rows) > 3 and most > len(sheet.rows) / 2:
+        notes.append(
+            _(
+                "{n} of {all} cases are of one patient and stay in one split: check that an anonymiser did "
+                "not give all the same name."
+            ).format(n=most, all=len(sheet.rows))
+        )
+    nobody = sum(n for patient, n in patients.items() if n > 1 and stands_for_nobody(patient))
+    if nobody:
+        notes.append(
+            _("{n} cases have a patient whose name stands for nobody (such as ANON).").format(n=nobody)
+        )
+    studies = sum(n for patient, n in patients.items() if patient.startswith(STUDY))
+    if studies:
+        notes.append(
+            _(
+                "In {n} cases the study stands for the patient: studies of one person may be in two splits."
+            ).format(n=studies)
+        )
+    return notes
 
 
 def _require_patients(sheet: Sheet) -> None:

@@ -136,6 +136,8 @@ def split(
     rows = casessplit.split(sheet, casessplit.parse_fractions(fractions), seed, patientwise)
     write_sheet(target, list(dict.fromkeys([*sheet.columns, SPLIT])), rows)
     if not quiet:
+        for doubt in casessplit.doubts(sheet) if patientwise else []:
+            typer.echo(doubt)
         counts = Counter(row[SPLIT] for row in rows)
         typer.echo(", ".join(f"{name}: {counts[name]}" for name in SPLITS))
 
@@ -172,6 +174,8 @@ def cases(
         )
         for what, count in sorted(found.left.items()):
             typer.echo(_("left out: {n} x {what}").format(n=count, what=what))
+        for note in found.notes:
+            typer.echo(note)
         typer.echo(target)
 
 

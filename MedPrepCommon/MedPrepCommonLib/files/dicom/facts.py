@@ -83,8 +83,8 @@ _MODELS_WORDS = """
     Sensation Somatom Definition Force Drive Edge Flash Emotion Scope Perspective Confidence Biograph mCT
     Vision Symphony Avanto Aera Espree Skyra Prisma Prisma_fit Trio TrioTim Verio Vida Lumina Sola Altea Terra
     Allegra Magnetom Brilliance Ingenuity iCT IQon Gemini Vereos Ingenia Elition Ambition Achieva Intera
-    dStream LightSpeed BrightSpeed HiSpeed Discovery Optima Revolution Signa SIGNA Architect Artist Premier Genesis
-    Aquilion ONE PRIME Titan Vantage Galan Orian Scenaria Supria uMR uCT uMI
+    dStream LightSpeed BrightSpeed HiSpeed Discovery Optima Revolution Signa SIGNA Architect Artist Premier
+    Genesis Aquilion ONE PRIME Titan Vantage Galan Orian Scenaria Supria uMR uCT uMI
 """
 _MODELS = frozenset(_MODELS_WORDS.split())
 #: Lossy transfer syntaxes (JPEG, JPEG-LS near lossless, video); JPEG 2000 may be either.
@@ -110,7 +110,9 @@ def facts_of_files(paths: Sequence[str | Path]) -> tuple[str, dict[str, Any]]:
     direction = numbers_of(headers[0], "ImageOrientationPatient", 6)
     if direction is not None and all(places) and len(set(places)) == len(places):
         spacing, _known = pixel_spacing(headers[0])
-        geometry = stack_geometry(np.array(places), direction, spacing, lone_thickness(headers[0]))
+        geometry = stack_geometry(
+            np.array(places), direction, spacing, lone_thickness(headers[0]), thicknesses(headers)
+        )
         info.update(stack_info(geometry, headers))
     return text_of(headers[0], "Modality"), info
 
@@ -273,6 +275,12 @@ def pixel_spacing(header: Any) -> tuple[tuple[float, float], dict[str, Any]]:
         if spacing and min(spacing) > 0:
             return (spacing[0], spacing[1]), {"spacingKnown": True, "spacingSource": tag}
     return (1.0, 1.0), {"spacingKnown": False}
+
+
+def thicknesses(headers: Sequence[Any]) -> list[float]:
+    """SliceThickness of each, or nothing where one does not say."""
+    found = [number_of(header, "SliceThickness") or 0.0 for header in headers]
+    return found if min(found) > 0 else []
 
 
 def lone_thickness(header: Any) -> float:

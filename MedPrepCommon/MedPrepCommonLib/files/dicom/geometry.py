@@ -22,6 +22,8 @@ _SAME_PLACE = 1e-3
 # within which a plane of the new grid is the slice itself.
 _EVEN = 0.1
 _ON_THE_GRID = 0.02
+# How far, by its share, the gap that missing slices leave may be from a whole number of distances.
+_WHOLE = 0.1
 # Planes of the new grid for each slice, at most.
 _MOST_MADE = 4
 
@@ -70,7 +72,11 @@ class StackGeometry:
 
 
 def stack_geometry(
-    positions: np.ndarray, orientation: Sequence[float], spacing: Sequence[float], thickness: float
+    positions: np.ndarray,
+    orientation: Sequence[float],
+    spacing: Sequence[float],
+    thickness: float,
+    thicknesses: Sequence[float] = (),
 ) -> StackGeometry:
     """The grid through slices at `positions`.
 
@@ -83,6 +89,7 @@ def stack_geometry(
     orientation : 6 direction cosines, along a row then along a column.
     spacing : (between rows, between columns) in mm, as DICOM PixelSpacing.
     thickness : mm to the next slice when there is only one.
+    thicknesses : of each slice, where they are known: thicker slices may lie further apart.
 
     Raises
     ------
@@ -111,7 +118,8 @@ def stack_geometry(
             step, tilt = (step @ normal) * normal, 0.0
         places = positions[0] + np.arange(len(positions))[:, None] * step
         deviation = float(np.linalg.norm(positions - places, axis=1).max())
-        usual, found["missing"] = _gaps(along)
+        thick = np.array(thicknesses, float)[order] if len(thicknesses) else np.ones(len(along))
+        usual, found["missing"] = _gaps(along, thick)
         found["distances"] = (float(gaps.min()), float(gaps.max()))
         even = along[0] + np.arange(len(along)) * (step @ normal)
         if np.abs(along - even).max() > _EVEN * usual:
@@ -123,17 +131,24 @@ def stack_geometry(
     return StackGeometry(LPS_TO_RAS @ lps, tuple(int(n) for n in order), tilt, deviation, **found)
 
 
-def _gaps(along: np.ndarray) -> tuple[float, tuple[float, ...]]:
+def _gaps(along: np.ndarray, thick: np.ndarray) -> tuple[float, tuple[float, ...]]:
     """The usual distance of slices, and where (mm from the first) slices are missing by it."""
     gaps = np.diff(along)
-    # Half of the slices may be missing: the usual distance is among the shorter ones.
-    usual = float(np.median(gaps[gaps <= 1.25 * np.quantile(gaps, 0.1)]))
+    usual = _usual(gaps)
+    # A changed thickness explains a changed distance.
+    scaled = gaps / (thick[1:] + thick[:-1]) * 2
+    ratios = scaled / _usual(scaled)
     missing = []
-    for start, gap in zip(along - along[0], gaps, strict=False):
-        absent = round(float(gap) / usual) - 1
-        if absent > 0 and gap > 1.5 * usual:
+    for start, gap, ratio in zip(along - along[0], gaps, ratios, strict=False):
+        absent = round(float(ratio)) - 1
+        if absent > 0 and abs(ratio - absent - 1) < _WHOLE * (absent + 1):
             missing += [float(start + gap * n / (absent + 1)) for n in range(1, min(absent, 1000) + 1)]
     return usual, tuple(missing)
+
+
+def _usual(gaps: np.ndarray) -> float:
+    """The distance that most have; half of the slices may be missing, so it is among the shorter ones."""
+    return float(np.median(gaps[gaps <= 1.25 * np.quantile(gaps, 0.1)]))
 
 
 def _planes(along: np.ndarray, usual: float) -> tuple[tuple[int, float], ...]:

@@ -163,7 +163,7 @@ def _without_copies(members: list[Member]) -> tuple[list[Member], int]:
 def _split(members: list[Member]) -> tuple[list[tuple[str, list[Member]]], bool]:
     """The group itself, or parts told apart by what their headers say; and whether a doubt is left."""
     if not _all_apart(members):
-        return _parted(members, _SPLITTERS, _all_apart) or [("", members)], False
+        return _parted(members, _SPLITTERS, _all_apart) or _in_turn(members) or [("", members)], False
     if not _numbers_repeat(members):
         return [("", members)], False
 
@@ -192,6 +192,19 @@ def _parted(members: list[Member], tags: Sequence[str], good: Any) -> list[tuple
     if len(folders) > 1 and all(good(part) for part in folders.values()):
         return [(f"(folder {n})", part) for n, (_path, part) in enumerate(sorted(folders.items()), start=1)]
     return None
+
+
+def _in_turn(members: list[Member]) -> list[tuple[str, list[Member]]] | None:
+    """Time points by their image numbers, when each place comes once before any comes again."""
+    numbered = sorted((number_of(header, "InstanceNumber") or 0, n) for n, (_p, header) in enumerate(members))
+    places = len({_place(header) for _path, header in members})
+    ordered = [members[n] for _number, n in numbered]
+    if len({number for number, _n in numbered}) < len(members) or len(members) % places:
+        return None
+    parts = [ordered[n : n + places] for n in range(0, len(ordered), places)]
+    if not all(map(_all_apart, parts)):
+        return None
+    return [(f"(time {n})", part) for n, part in enumerate(parts, start=1)]
 
 
 def _label(tags: Sequence[str], values: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from ...core.volume import Volume
 from .. import checks
 from . import mosaic as dicommosaic
 from . import words
-from .facts import base_info, display_window, lone_thickness, pixel_spacing, stack_info
+from .facts import base_info, display_window, lone_thickness, pixel_spacing, stack_info, thicknesses
 from .geometry import stack_geometry
 from .header import TAGS, frames_of, numbers_of, read_header, text_of
 from .multiframe import read_multiframe
@@ -115,7 +115,11 @@ def _read_slices(series: DicomSeries, job: Job) -> Volume:
         copies += doubles
         files, headers = [files[n] for n in keep], [headers[n] for n in keep]
         geometry = stack_geometry(
-            np.array([places[n] for n in keep]), direction, spacing, lone_thickness(first)
+            np.array([places[n] for n in keep]),
+            direction,
+            spacing,
+            lone_thickness(first),
+            thicknesses(headers),
         )
         info.update(stack_info(geometry, headers))
     if copies:

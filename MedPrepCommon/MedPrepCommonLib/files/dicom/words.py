@@ -285,7 +285,8 @@ def coded(sequence: Any) -> str:
 
 def label(description: str, modality: str = "") -> str:
     """A description without unknown words and long numbers, such as "Thorax 8.0 B40f"; else the modality."""
-    kept = [word for word in re.findall(r"[^\s_(),;:/\[\]]+", description) if _is_plain(word)]
+    plain = re.sub(r"\[\d+\]", "", description)
+    kept = [word for word in re.findall(r"[^\s_(),;:/\[\]]+", plain) if _is_plain(word)]
     return " ".join(kept) or (modality if re.fullmatch(r"[A-Z]{2,3}", modality) else "")
 
 
