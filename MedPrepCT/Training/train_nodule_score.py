@@ -4,7 +4,7 @@
     .venv-train/bin/python MedPrepCT/Training/train_nodule_score.py FOLDER [--save]
 
 Trains on the fit-* of FOLDER (see draw_nodule_cases.py) and prints the curves of the held-*; with --save
-writes Resources/Models/nodule_score.npz. What was measured of a case is kept beside it: delete the
+writes MedPrepCTLib/models/nodule_score.npz. What was measured of a case is kept beside it: delete the
 *.measured.npz after a change to what is measured. One thread; the same cases, torch and machine give the same
 networks.
 """

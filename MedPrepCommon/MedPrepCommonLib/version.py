@@ -1,3 +1,3 @@
 """The version of MedPrep, defined here alone; ``pyproject.toml`` and every provenance record read it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

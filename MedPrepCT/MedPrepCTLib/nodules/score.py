@@ -22,7 +22,7 @@ from MedPrepCommonLib.core.i18n import _
 from .blobs import Seeds
 from .shape import Shapes
 
-MODEL = Path(__file__).resolve().parents[2] / "Resources" / "Models" / "nodule_score.npz"
+MODEL = Path(__file__).resolve().parents[1] / "models" / "nodule_score.npz"
 # A measure further out than so many deviations says no more.
 FARTHEST = 4.0
 
@@ -88,7 +88,7 @@ def networks() -> Networks:
     except OSError as error:
         raise FileError(
             _("The networks that score nodules are missing."),
-            _("Expected {name} in the module's Resources/Models.").format(name=MODEL.name),
+            _("Expected {name} in the folder models of the library.").format(name=MODEL.name),
             _("Install MedPrep again."),
         ) from error
 

@@ -44,6 +44,13 @@ def run(
         when an input cannot be used; nothing has been computed then.
     Cancelled
         when the job was cancelled.
+
+    Examples
+    --------
+    >>> from MedPrepCommonLib import Volume, create
+    >>> image = Volume(np.full((2, 3, 3), 3071, np.int16), np.eye(4), modality="CT")
+    >>> int(run(create("ct.clip", low=-1000, high=400), {"image": image}).images["image"].array.max())
+    400
     """
     job = job or Job.quiet()
     spec: Operation = op.operation

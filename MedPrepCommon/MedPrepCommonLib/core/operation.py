@@ -270,6 +270,11 @@ def create(id: str, preset: str | None = None, **parameters: Any) -> Any:
     ------
     ParameterError
         for an unknown operation, preset or parameter, a wrong type, or a value out of range.
+
+    Examples
+    --------
+    >>> settings(create("ct.window", preset="mediastinum"))["width"]
+    350.0
     """
     spec = find(id)
     values = dict(spec.preset(preset)) if preset else {}

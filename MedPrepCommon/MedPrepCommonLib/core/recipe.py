@@ -216,6 +216,11 @@ def load(source: str | Path) -> Recipe:
     ------
     RecipeError
         when there is no such recipe, or it is wrong; the message names the path inside the file.
+
+    Examples
+    --------
+    >>> [step.op.operation.id for step in load("ct-bone").steps][:2]
+    ['ct.check', 'ct.metal']
     """
     path = Path(source)
     if path.suffix != ".json":
@@ -252,7 +257,7 @@ def available() -> dict[str, Path]:
             module = __import__(package)
         except ModuleNotFoundError:
             continue
-        folders.append(Path(module.__file__).parent.parent / "Resources" / "Recipes")
+        folders.append(Path(module.__file__).parent / "recipes")
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
 
 

@@ -112,6 +112,12 @@ class Volume:
     ------
     InputError, GeometryError
         for an array or matrix that is not a volume.
+
+    Examples
+    --------
+    >>> image = Volume(np.zeros((30, 512, 512), np.int16), np.diag([0.7, 0.7, 3.0, 1.0]), modality="CT")
+    >>> image.shape, image.spacing
+    ((30, 512, 512), (0.7, 0.7, 3.0))
     """
 
     array: np.ndarray
@@ -265,7 +271,14 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class LabelVolume(Volume):
-    """A label map: a scalar Volume of an integer type whose values `segments` explain; 0 is background."""
+    """A label map: a scalar Volume of an integer type whose values `segments` explain; 0 is background.
+
+    Examples
+    --------
+    >>> labels = LabelVolume(np.eye(3, dtype=np.uint8)[None], np.eye(4), name="lesions")
+    >>> int(labels.mask(1).sum())
+    3
+    """
 
     segments: tuple[Segment, ...] = ()
 

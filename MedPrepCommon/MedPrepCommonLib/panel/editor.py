@@ -170,7 +170,7 @@ class RecipeEditor:
                 self._say()
 
             axis = f" {name[-1]}" if parameter.kind == "vector" else ""
-            self._row(table, _(parameter.label) + axis, field(parameter, value, change), parameter.help)
+            self._row(table, parameter.label + axis, field(parameter, value, change), parameter.help)
 
     def _row(self, table: Any, name: str, widget: Any, help: str) -> None:
         import qt

@@ -184,7 +184,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         label = getattr(self.ui, f"{spec.name}_{member}_label", None)
         if label is not None:
             axis = f" {member[-1]}" if parameter.kind == "vector" else ""
-            label.text = f"{_(parameter.label)}{axis}:"
+            label.text = f"{parameter.label}{axis}:"
             label.toolTip = parameter.help
         if parameter.unit:
             widget.suffix = f" {parameter.unit}"

@@ -17,7 +17,7 @@ from scipy import ndimage, optimize, signal
 
 from . import input
 
-ATLAS = Path(__file__).resolve().parents[2] / "Resources" / "Models" / "lung_atlas.npz"
+ATLAS = Path(__file__).resolve().parents[1] / "models" / "lung_atlas.npz"
 # The atlas shows the box of both lungs with this margin on every side, as a share of the box.
 MARGIN = 0.18
 _COARSE = 64  # pixels of the square in which the chest is looked for

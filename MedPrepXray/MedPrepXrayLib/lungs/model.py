@@ -18,7 +18,7 @@ from MedPrepCommonLib.core.i18n import _
 
 from ..picture.opencv import opencv
 
-MODEL = Path(__file__).resolve().parents[2] / "Resources" / "Models" / "lung_fields.onnx"
+MODEL = Path(__file__).resolve().parents[1] / "models" / "lung_fields.onnx"
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -41,7 +41,7 @@ def network() -> Forward:
     except OSError as error:
         raise FileError(
             _("The lung-field network is missing."),
-            _("Expected {name} in the module's Resources/Models.").format(name=MODEL.name),
+            _("Expected {name} in the folder models of the library.").format(name=MODEL.name),
             _("Install MedPrep again."),
         ) from error
     net = cv2.dnn.readNetFromONNX(np.frombuffer(stored, np.uint8))
