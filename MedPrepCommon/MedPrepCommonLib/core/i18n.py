@@ -14,9 +14,9 @@ _PLACEHOLDER = re.compile(r"(?<!\{)\{([^{}]+)\}(?!\})")
 def _(text: str) -> str:
     """`text` in the user's language.
 
-    The context is the one under which Slicer's tools extract the string (``slicer.i18n.getContext``): the calling
-    file's name, behind that of its package. A translation whose placeholders differ is not used: it would end in
-    an error when they are filled in.
+    The context is the one under which Slicer's tools extract the string (``slicer.i18n.getContext``): the
+    calling file's name, behind that of its package. A translation whose placeholders differ is not used: it
+    would end in an error when they are filled in.
     """
     i18n = sys.modules.get("slicer.i18n")
     if i18n is None:
