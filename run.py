@@ -43,7 +43,7 @@ MedPrep
 Working on MedPrep
   python [ARGS]       the environment's Python, with MedPrep importable
   test [PYTEST ARGS]  the tests; slow ones with: test -m slow
-  lint [PATHS]        style check
+  lint [PATHS]        style, format and types
   bench [--peers]     speed beside SimpleITK, scipy and scikit-image; --peers adds MONAI and TorchIO
   setup [--again]     only makes the environment; --again makes it anew
 
@@ -122,7 +122,7 @@ def command_of(verb, arguments):
     if verb == "test":
         return ["-m", "pytest"] + [absolute(argument) for argument in arguments], HERE
     if verb == "lint":
-        return ["-m", "ruff", "check"] + ([absolute(argument) for argument in arguments] or ["."]), HERE
+        return [os.path.join(HERE, "Tools", "lint.py")] + [absolute(argument) for argument in arguments], HERE
     if verb == "bench":
         return [os.path.join(HERE, "Testing", "bench")] + arguments, None
     return ["-m", "MedPrepCommonLib.cli", verb] + arguments, None
@@ -165,8 +165,7 @@ def main(arguments):
     from environment import Environment, EnvironmentProblem
 
     if verb == "bench" and "--peers" in rest:
-        files = ("requirements-bench.txt", "requirements.txt", "constraints.txt")
-        environment = Environment(HERE, ".venv-bench", files)
+        environment = Environment(HERE, ".venv-bench", ("requirements-bench.txt",))
     else:
         environment = Environment(HERE, ".venv", ("requirements.txt", "constraints.txt"))
     try:

@@ -1,7 +1,7 @@
 """MedPrep for programs: images, operations and recipes, without Slicer and inside it.
 
-What this module exports is the public face: it stays, or the change log announces one version before that it goes.
-Everything else may move. Names are looked up when first used, so that importing the package costs nothing.
+What this module exports is the public face: it stays, or the change log announces one version before that it
+goes. Everything else may move. Names are looked up when first used: importing the package costs nothing.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""Strings reach Slicer's translators: under the context of its extraction rule, and in a form that it sees."""
+"""Strings reach translators: under the context of Slicer's extraction rule, and in a form that it sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from MedPrepCommonLib.core import i18n
 
 
 def context_of(path: Path) -> str:
-    """Slicer's rule (Utilities/Scripts/update_translations.py): the file, behind its package's folder if any."""
+    """Slicer's rule (Utilities/Scripts/update_translations.py): the file behind its package, if any."""
     package = f"{path.parent.name}." if (path.parent / "__init__.py").is_file() else ""
     return package + path.stem
 

@@ -160,6 +160,23 @@ def test_environment_holds_exactly_the_pinned_versions():
     assert len(seen) > len(pins) * 0.9, f"pinned and not needed: {sorted(set(pins) - seen)}"
 
 
+def test_bench_installs_the_same_packages_as_it_measures_beside():
+    """Every package that the bench imports of ours is there; its pins are its own (peers lag behind numpy)."""
+    bench = names_of((REPOSITORY / "requirements-bench.txt").read_text().splitlines())
+    ours = {"numpy", "scipy", "simpleitk", "pydicom", "slicer-core", "scikit-image", "opencv-python-headless"}
+    assert ours <= bench
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-bench.txt"])
+def test_requirements_fit_together(name):
+    """Asks the package index, installs nothing."""
+    run(
+        *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"),
+        *("-r", REPOSITORY / name),
+    )
+
+
 def test_version_is_one(module_dirs):
     version = {}
     exec((REPOSITORY / "MedPrepCommon" / "MedPrepCommonLib" / "version.py").read_text(), version)
@@ -168,6 +185,14 @@ def test_version_is_one(module_dirs):
     assert MedPrepCommonLib.__version__ == version["__version__"]
     shown = run(sys.executable, REPOSITORY / "run.py", "--version").stdout.strip()
     assert shown == f"medprep {version['__version__']}"
+    for name, pattern in (
+        ("CITATION.cff", r"^version: (\S+)$"),
+        ("README.md", r"version = \{([^}]+)\}"),
+        ("CHANGELOG.md", r"^## (\S+)"),
+        ("Docs/batch.md", r"medprep:(\d[\d.]*\d)"),
+    ):
+        text = (REPOSITORY / name).read_text(encoding="utf-8")
+        assert re.search(pattern, text, re.MULTILINE)[1] == version["__version__"], name
 
 
 # ---- the installed tree
