@@ -69,5 +69,5 @@ def test_examples_in_docstrings_are_true(name):
         warnings.simplefilter("error")
         found = doctest.testmod(module)
     assert found.failed == 0
-    if not name or name in ("core.volume", "core.operation", "core.engine", "core.recipe"):
+    if not name or name in ("core.volume", "core.operation", "core.engine"):
         assert found.attempted, f"{module.__name__} has no example"

@@ -1,4 +1,4 @@
-"""Facts reach the verdict: each has a check, each check an image that it fails or warns of, and one it passes."""
+"""Facts reach the verdict: each has a check, each check an image that fails it and one that passes."""
 
 import inspect
 import re

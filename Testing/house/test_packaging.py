@@ -161,7 +161,7 @@ def test_environment_holds_exactly_the_pinned_versions():
 
 
 def test_bench_installs_the_same_packages_as_it_measures_beside():
-    """Every package that the bench imports of ours is there; its pins are its own (peers lag behind numpy)."""
+    """What the bench imports of ours is there; its pins are its own, for peers lag behind numpy."""
     bench = names_of((REPOSITORY / "requirements-bench.txt").read_text().splitlines())
     ours = {"numpy", "scipy", "simpleitk", "pydicom", "slicer-core", "scikit-image", "opencv-python-headless"}
     assert ours <= bench

@@ -231,7 +231,10 @@ def test_test_and_lint_run_in_the_repository(monkeypatch, tmp_path):
     arguments, folder = run_py.command_of("test", ["-q", "test_a.py::test_b", "-k", "c"])
     assert arguments == ["-m", "pytest", "-q", f"{tmp_path}/test_a.py::test_b", "-k", "c"]
     assert folder == str(REPOSITORY)
-    assert run_py.command_of("lint", []) == (["-m", "ruff", "check", "."], str(REPOSITORY))
+    assert run_py.command_of("lint", []) == (
+        [str(REPOSITORY / "Tools" / "lint.py")],
+        str(REPOSITORY),
+    )
     assert run_py.command_of("operations", ["--json"]) == (
         ["-m", "MedPrepCommonLib.cli", "operations", "--json"],
         None,

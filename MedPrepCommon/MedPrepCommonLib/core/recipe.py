@@ -1,9 +1,9 @@
 """Recipes: an ordered list of operations as JSON that can be read, shared, hashed and replayed.
 
-A recipe names its inputs, its steps and its outputs; an input may say what it must show (``"part": "chest"``).
-A step takes recipe inputs (``"image"``) or results of earlier steps (``"lungs.lungs"``: step, then result). A
-reference that ends in ``?`` is left out when that result does not exist, as when no metal was found; a step
-that cannot do without it is skipped.
+A recipe names its inputs (one may say what it must show: ``"part": "chest"``), its steps and its outputs. A
+step takes recipe inputs (``"image"``) or results of earlier steps (``"lungs.lungs"``). A reference with a
+``?`` at its end is left out when that result does not exist, as when no metal was found,
+and a step that needs it skipped.
 """
 
 from __future__ import annotations
@@ -216,11 +216,6 @@ def load(source: str | Path) -> Recipe:
     ------
     RecipeError
         when there is no such recipe, or it is wrong; the message names the path inside the file.
-
-    Examples
-    --------
-    >>> [step.op.operation.id for step in load("ct-bone").steps][:2]
-    ['ct.check', 'ct.metal']
     """
     path = Path(source)
     if path.suffix != ".json":
