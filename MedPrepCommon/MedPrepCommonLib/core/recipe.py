@@ -2,8 +2,7 @@
 
 A recipe names its inputs (one may say what it must show: ``"part": "chest"``), its steps and its outputs. A
 step takes recipe inputs (``"image"``) or results of earlier steps (``"lungs.lungs"``). A reference with a
-``?`` at its end is left out when that result does not exist, as when no metal was found,
-and a step that needs it skipped.
+``?`` at its end is left out where that result does not exist, and a step that needs it is skipped.
 """
 
 from __future__ import annotations
