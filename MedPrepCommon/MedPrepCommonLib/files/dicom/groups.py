@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,48 +163,59 @@ def _without_copies(members: list[Member]) -> tuple[list[Member], int]:
 def _split(members: list[Member]) -> tuple[list[tuple[str, list[Member]]], bool]:
     """The group itself, or parts told apart by what their headers say; and whether a doubt is left."""
     if not _all_apart(members):
-        return _parted(members, _SPLITTERS, _all_apart) or _in_turn(members) or [("", members)], False
+        most = max(Counter(_place(header) for _path, header in members).values())
+
+        def complete(parts: Sequence[Sequence[Member]]) -> bool:
+            return len(parts) == most and all(map(_all_apart, parts))
+
+        def apart(parts: Sequence[Sequence[Member]]) -> bool:
+            return all(map(_all_apart, parts)) and min(map(len, parts)) > 1
+
+        parts = _parted(members, _SPLITTERS, complete) or _in_turn(members)
+        return parts or _parted(members, _SPLITTERS, apart) or [("", members)], False
     if not _numbers_repeat(members):
         return [("", members)], False
 
-    def whole(part: Sequence[Member]) -> bool:
-        return len(part) > 1 and not _numbers_repeat(part)
+    def scans(parts: Sequence[Sequence[Member]]) -> bool:
+        whole = all(len(part) > 1 and not _numbers_repeat(part) for part in parts)
+        return whole and _interleave(parts)
 
-    parts = _parted(members, _SCAN, whole)
-    if parts and _interleave([part for _label, part in parts]):
-        return parts, False
-    return [("", members)], True
+    found = _parted(members, _SCAN, scans)
+    return (found, False) if found else ([("", members)], True)
 
 
-def _parted(members: list[Member], tags: Sequence[str], good: Any) -> list[tuple[str, list[Member]]] | None:
-    """Parts by the first element, or pair of elements, whose parts are all good; else by folder."""
+def _parted(
+    members: list[Member], tags: Sequence[str], good: Callable[[list[list[Member]]], bool]
+) -> list[tuple[str, list[Member]]] | None:
+    """Parts by the first element, or pair of elements, whose parts are good; else by folder."""
     varying = [tag for tag in tags if len({text_of(header, tag) for _path, header in members}) > 1]
     for chosen in [*((tag,) for tag in varying), *itertools.combinations(varying, 2)]:
         parts: dict[tuple[str, ...], list[Member]] = {}
         for member in members:
             parts.setdefault(tuple(text_of(member[1], tag) for tag in chosen), []).append(member)
-        if all(good(part) for part in parts.values()):
+        if good(list(parts.values())):
             found = sorted(parts.items(), key=lambda item: [_natural(text) for text in item[0]])
             return [(_label(chosen, values), part) for values, part in found]
     folders: dict[Path, list[Member]] = {}
     for member in members:
         folders.setdefault(member[0].parent, []).append(member)
-    if len(folders) > 1 and all(good(part) for part in folders.values()):
+    if len(folders) > 1 and good(list(folders.values())):
         return [(f"(folder {n})", part) for n, (_path, part) in enumerate(sorted(folders.items()), start=1)]
     return None
 
 
 def _in_turn(members: list[Member]) -> list[tuple[str, list[Member]]] | None:
-    """Time points by their image numbers, when each place comes once before any comes again."""
+    """Time points by their image numbers, which count through all places or stay at one."""
     numbered = sorted((number_of(header, "InstanceNumber") or 0, n) for n, (_p, header) in enumerate(members))
     places = len({_place(header) for _path, header in members})
     ordered = [members[n] for _number, n in numbered]
     if len({number for number, _n in numbered}) < len(members) or len(members) % places:
         return None
-    parts = [ordered[n : n + places] for n in range(0, len(ordered), places)]
-    if not all(map(_all_apart, parts)):
-        return None
-    return [(f"(time {n})", part) for n, part in enumerate(parts, start=1)]
+    times = len(members) // places
+    volumes = [ordered[n : n + places] for n in range(0, len(ordered), places)]
+    turns = [ordered[n::times] for n in range(times)]
+    parts = next((parts for parts in (volumes, turns) if all(map(_all_apart, parts))), [])
+    return [(f"(time {n})", part) for n, part in enumerate(parts, start=1)] or None
 
 
 def _label(tags: Sequence[str], values: Sequence[str]) -> str:

@@ -176,18 +176,22 @@ def _csa_fields(header: Any) -> dict[str, list[str]]:
     data = header[_SIEMENS_CSA].value
     if not isinstance(data, bytes) or len(data) < 16:
         return {}
-    at = 8 if data[:4] == b"SV10" else 0
-    fields = {}
+    new = data[:4] == b"SV10"
+    at = 8 if new else 0
+    fields: dict[str, list[str]] = {}
+    first = 0
     try:
         count, at = struct.unpack_from("<I", data, at)[0], at + 8
-        for _n in range(min(count, 128)):
+        for n in range(min(count, 128)):
             name, _vm, _vr, _syngo, items, _xx = struct.unpack_from("<64si4siii", data, at)
             at += 84
+            first = items if n == 0 else first
             values = []
             for _m in range(min(max(items, 0), 4096)):
-                # In the older layout the length of the first item counts from the start of the header's.
-                length = struct.unpack_from("<4i", data, at)[1 if data[:4] == b"SV10" else 0]
+                lengths = struct.unpack_from("<4i", data, at)
                 at += 16
+                # The older layout adds the number of items of the first field to each length.
+                length = lengths[1] if new else lengths[0] - first
                 if not 0 <= length <= len(data) - at:
                     return fields
                 values.append(data[at : at + length].split(b"\0")[0].decode("latin-1").strip())
