@@ -200,7 +200,8 @@ def _parsed(stream: BinaryIO, start: bytes, tags: Sequence[str] | None) -> Any:
         header: Any = read_dataset(
             stream, False, True, stop_when=lambda tag, _vr, _length: tag in _PIXELS, specific_tags=wanted
         )
-        header.file_meta = pydicom.dcmread(BytesIO(start[:1024]), stop_before_pixels=True).file_meta
+        end = 144 + struct.unpack_from("<I", start, 140)[0]
+        header.file_meta = read_dataset(BytesIO(start[132:end]), False, True)
     else:
         header = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=wanted)
     for tag in list(header.keys()):
