@@ -135,8 +135,9 @@ def stack_info(geometry: StackGeometry, headers: Sequence[Any]) -> dict[str, Any
         info["interpolatedSlices"] = geometry.made
     if stated is not None and abs(abs(stated) - geometry.tilt) > _SAME_TILT:
         info["statedGantryTilt"] = abs(stated)
-    numbers = [number_of(header, "InstanceNumber") for header in headers]
-    if None not in numbers and len(set(numbers)) == len(numbers):
+    stated_numbers = (number_of(header, "InstanceNumber") for header in headers)
+    numbers = [number for number in stated_numbers if number is not None]
+    if len(set(numbers)) == len(headers):
         absent = int(max(numbers) - min(numbers)) + 1 - len(numbers)
         if 0 < absent < len(numbers):  # more are other echoes or time points that share the numbers
             info["missingInstances"] = absent

@@ -82,7 +82,7 @@ class Pixels:
     little: bool
 
 
-def read_header(path: Path, tags: Sequence[str] | None = TAGS) -> Any:
+def read_header(path: Path, tags: Sequence[str | int] | None = TAGS) -> Any:
     """pydicom data set of an image file without its pixels; None when it is not a DICOM image.
 
     Parameters
@@ -189,7 +189,7 @@ def _inflated(file: BinaryIO, start: bytes, limit: int) -> bytes:
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), limit)
 
 
-def _parsed(stream: BinaryIO, start: bytes, tags: Sequence[str] | None) -> Any:
+def _parsed(stream: BinaryIO, start: bytes, tags: Sequence[str | int] | None) -> Any:
     """The data set with every element converted; `stream` is left standing before the pixels."""
     import pydicom
     from pydicom.filereader import read_dataset

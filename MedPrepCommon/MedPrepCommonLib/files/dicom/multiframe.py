@@ -50,13 +50,15 @@ def read_multiframe(path: Path, name: str, job: Job) -> Volume:
     frames = [_Frame(header, n) for n in range(frames_of(header))]
     directions = {frame.direction for frame in frames}
     spacings = {frame.spacing for frame in frames}
-    if None in directions or None in spacings or any(frame.place is None for frame in frames):
+    direction, spacing = frames[0].direction, frames[0].spacing
+    placed = None not in directions | spacings and all(frame.place is not None for frame in frames)
+    if not placed or direction is None or spacing is None:
         raise FileError(
             _("{path} has {n} frames without a place in the patient.").format(path=path, n=len(frames)),
             _("Expected a stack of slices (enhanced CT or MR)."),
             _("Save the frame that you need as an image of its own."),
         )
-    if len({tuple(round(v, 3) + 0.0 for v in d) for d in directions}) > 1 or len(spacings) > 1:
+    if len({tuple(round(v, 3) + 0.0 for v in d or ()) for d in directions}) > 1 or len(spacings) > 1:
         raise FileError(
             _("{path} has frames in different directions or sizes.").format(path=path),
             _("Expected one stack of parallel slices."),
@@ -70,7 +72,7 @@ def read_multiframe(path: Path, name: str, job: Job) -> Volume:
             _("Export each time point as a series of its own."),
         )
     first = frames[0]
-    geometry = stack_geometry(places, first.direction, first.spacing, lone_thickness(first.measures))
+    geometry = stack_geometry(places, direction, spacing, lone_thickness(first.measures))
     job.report(0.1, _("Reading frames"))
     rescales = [frame.rescale for frame in frames]
     array = geometry.laid_out(read_pixels(path, header, rescales)[list(geometry.order)])
