@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..core import provenance
+from ..core import json_text, provenance
 from ..core.errors import FileError
 from ..core.i18n import _
 from ..files import checks, text_file
@@ -229,7 +228,7 @@ def write_json(path: Path, record: Any) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file; None where there is none or it is damaged."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json_text.read(path)
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import FileError
+from ..core.errors import FileError, MedPrepError
 from ..core.i18n import _
 from ..files import text_file
 from ..report import parts as parts
@@ -53,10 +53,34 @@ def make(folder: str | os.PathLike[str]) -> Path:
             _("Run medprep batch first."),
         )
     try:
+        _check_names(root, record)
         write(root, record)
+    except MedPrepError:
+        raise
     except OSError as error:
         raise batchfolder.cannot_write(root, error) from error
+    except Exception as error:
+        # The records may have come from anywhere: whatever they hold, it is they that are wrong.
+        raise _unfit(root, type(error).__name__) from error
     return root / PAGE
+
+
+def _check_names(root: Path, record: Mapping[str, Any]) -> None:
+    """Raise unless every case is a folder of this batch: its pictures and records go into the page."""
+    for name in record["cases"]:
+        folder = root / "cases" / name
+        files = [folder, *(folder / file for file in (overview.PICTURE, overview.FACTS, "qc.json"))]
+        plain = "\\" not in name and Path(name).name == name and name not in (".", "..")
+        if not plain or any(path.is_symlink() for path in files):
+            raise _unfit(root, name[:40])
+
+
+def _unfit(root: Path, what: str) -> FileError:
+    return FileError(
+        _("The records of {folder} do not fit together ({what}).").format(folder=root.name, what=what),
+        _("Expected batch.json and the cases as MedPrep wrote them."),
+        _("Run the batch again with --resume."),
+    )
 
 
 def write(root: Path, record: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ those of DICOM trees, where they would say who it is.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from collections import Counter, defaultdict
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..core import json_text
 from ..core.errors import FileError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
@@ -244,7 +244,7 @@ def _bids(root: Path, job: Job) -> Found:
 def _nnunet(root: Path, job: Job) -> Found:
     """nnU-Net raw: ``dataset.json``, ``imagesTr/CASE_0000.nii.gz``, ``labelsTr/CASE.nii.gz``; ``Ts``."""
     try:
-        record = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
+        record = json_text.read(root / "dataset.json")
         channels = record.get("channel_names") or record["modality"]
         ending = record.get("file_ending", ".nii.gz")
     except (OSError, ValueError, KeyError, AttributeError) as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ..core.errors import Cancelled, MedPrepError, ParameterError
+from ..core.errors import Cancelled, FileError, MedPrepError, ParameterError
 from ..core.i18n import _
 from ..version import __version__
 from . import batch, qc, reassemble
@@ -72,12 +73,18 @@ def _guarded(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> Any:
         try:
+            _check_homes([*args, *options.values()])
             return command(*args, **options)
         except (Cancelled, KeyboardInterrupt):
             typer.echo(_("Cancelled; nothing was written."), err=True)
             raise typer.Exit(CANCELLED) from None
         except MedPrepError as error:
             _stop(error.wrong, error.expected, error.advice)
+        except OSError as error:
+            # The system's own words: a name too long, a disk that went away.
+            reason = error.strerror or str(error)
+            wrong = _("{file} cannot be used ({reason}).").format(file=error.filename or "", reason=reason)
+            _stop(wrong.strip(), "", _("Choose another name or folder."))
         except MemoryError:
             _stop(
                 _("There is not enough memory for this image."),
@@ -86,6 +93,22 @@ def _guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             )
 
     return run
+
+
+def _check_homes(values: list[Any]) -> None:
+    """Raise for ~NAME/... where there is no such user: Python would raise a RuntimeError much later."""
+    for value in values:
+        if isinstance(value, list):
+            _check_homes(value)
+        elif isinstance(value, (str, Path)):
+            for text in (str(value), str(value).partition("=")[2].lstrip("@")):
+                home = text.split("/")[0]
+                if home.startswith("~") and os.path.expanduser(home) == home:
+                    raise FileError(
+                        _("There is no user {name}.").format(name=home[1:] or "?"),
+                        _("Expected a path."),
+                        _("Write the folder out, or ./{name}.").format(name=home),
+                    )
 
 
 def _stop(wrong: str, expected: str = "", advice: str = "") -> NoReturn:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ..core import json_text
 from ..core.errors import FileError, ParameterError
 from ..core.i18n import _
 
@@ -30,7 +30,7 @@ def parse_settings(texts: list[str]) -> dict[str, Any]:
             found[address] = _text_of(Path(value[1:]).expanduser())
             continue
         try:
-            found[address] = json.loads(value)
+            found[address] = json_text.parse(value)
         except ValueError:
             found[address] = value
     return found

@@ -113,7 +113,7 @@ class Parameter:
         expected = _("a whole number") if whole else _("a number")
         if isinstance(value, (bool, *_numpy_bool())) or not isinstance(value, numbers.Real):
             self._refuse(value, owner, expected)
-        if not math.isfinite(value) or (whole and int(value) != value):
+        if not _finite(value) or (whole and int(value) != value):
             self._refuse(value, owner, expected)
         if self.span is not None and not self.span.low <= value <= self.span.high:
             low, high = (f"{bound:g}" for bound in (self.span.low, self.span.high))
@@ -134,16 +134,29 @@ class Parameter:
 
     def _refuse(self, value: Any, owner: str, expected: str, advice: str = "") -> typing.NoReturn:
         raise ParameterError(
-            _("{owner}.{name} is {value!r}.").format(owner=owner, name=self.name, value=value),
+            _("{owner}.{name} is {value}.").format(owner=owner, name=self.name, value=shown(value)),
             _("Expected {expected}.").format(expected=expected),
             advice,
         )
+
+
+def _finite(value: numbers.Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def _numpy_bool() -> tuple[type, ...]:
     import numpy as np
 
     return (np.bool_,)
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a message: cut where it is long, and such that it can be printed."""
+    text = repr(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -7,18 +7,17 @@ step takes recipe inputs (``"image"``) or results of earlier steps (``"lungs.lun
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import provenance
+from . import json_text, provenance
 from .errors import InputError, MedPrepError, ParameterError, RecipeError
 from .i18n import _
 from .operation import PACKAGES, Operation, create, find, settings
-from .parameters import nearest
+from .parameters import nearest, shown
 from .recognition import EXPECTED
 
 SCHEMA, VERSION = "medprep-recipe", 1
@@ -227,20 +226,19 @@ def load(source: str | Path) -> Recipe:
             )
         path = found[str(source)]
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return parse(json_text.read(path), path.name)
     except OSError as error:
         raise RecipeError(
             _("The recipe {file} cannot be read ({reason}).").format(file=path.name, reason=error.strerror),
             _("Expected a readable .json file."),
             _("Check the path."),
         ) from error
-    except ValueError as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RecipeError(
             _("{file} is not JSON: {reason}.").format(file=path.name, reason=error),
             _("Expected a MedPrep recipe."),
             _("Correct the file at that line."),
         ) from error
-    return parse(record, path.name)
 
 
 def available() -> dict[str, Path]:
@@ -282,8 +280,8 @@ def _keys(
 
 
 def _text(where: str, path: str, value: Any) -> str:
-    if not isinstance(value, str):
-        _wrong(where, path, _("it is {value!r}").format(value=value), _("text"))
+    if not isinstance(value, str) or "\0" in value:
+        _wrong(where, path, _("it is {value}").format(value=shown(value)), _("text"))
     return value
 
 

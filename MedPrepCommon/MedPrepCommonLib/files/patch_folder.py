@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import csv
-import json
+import math
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import FileError, InputError
+from ..core import bounds, json_text
+from ..core.errors import FileError, InputError, MedPrepError
 from ..core.i18n import _
 from ..core.patch_set import Patch
-from ..core.volume import Segment
+from ..core.volume import Segment, Volume
+from . import checks
 
 MANIFEST, RECORD = "manifest.csv", "patches.json"
 _TISSUE = ("SCT", "85756007", "Tissue")
+
+
+# An image of more voxels than the first is at most so many times as large as all its patches.
+_SMALL_IMAGE, _LEAST_SHARE = 2**27, 10_000
 
 
 class PatchFolder:
@@ -31,16 +39,20 @@ class PatchFolder:
         self.folder = folder
         record = self._record()
         try:
-            self.shape = tuple(int(n) for n in record["image"]["shape"][::-1])
-            self.size = tuple(int(n) for n in record["size"][::-1])
+            self.shape = self._size(record["image"]["shape"])
+            self.size = self._size(record["size"])
             self.ijkToRAS = np.array(record["image"]["ijkToRAS"], float)
+            if np.prod(self.shape, dtype=float) > bounds.VOXELS.high or np.prod(self.size, dtype=float) > 1e9:
+                raise ValueError
+            # A place that is none is refused here, not after the patches have been put together.
+            Volume(np.broadcast_to(np.uint8(0), self.shape), self.ijkToRAS)
             self.format, self.modality = str(record["format"]), str(record["modality"])
             self.history = tuple(record["provenance"])
             self._labels = {
                 str(name): {int(value): str(text) for value, text in names.items()}
                 for name, names in record["labels"].items()
             }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MedPrepError) as error:
             raise self._damaged(RECORD) from error
         self.files, self.patches = self._manifest()
 
@@ -60,7 +72,10 @@ class PatchFolder:
                 array = self._of_zarr(number, name)
             else:
                 array = self._of_nifti(path, name)
-        except (OSError, ValueError, EOFError) as error:
+        except MedPrepError:
+            raise
+        except Exception as error:
+            # A damaged archive raises what its reader stumbles over: BadZipFile, zlib.error, KeyError, ...
             raise self._damaged(path.name) from error
         if array.ndim not in (3, 4) or array.shape[:3] != self.size or array.dtype.kind not in "iuf":
             raise InputError(
@@ -82,7 +97,16 @@ class PatchFolder:
             return ()
         return None
 
+    @staticmethod
+    def _size(kji: Any) -> tuple[int, int, int]:
+        i, j, k = (int(n) for n in kji)
+        if not all(bounds.AXIS.holds(n) for n in (i, j, k)):
+            raise ValueError(kji)
+        return k, j, i
+
     def _of_npz(self, path: Path, name: str) -> np.ndarray:
+        checks.opened(path).close()
+        self._check_members(path, name)
         with np.load(path, allow_pickle=False) as archive:
             if name not in archive:
                 raise InputError(
@@ -93,6 +117,15 @@ class PatchFolder:
                     _("Choose one of them with --array."),
                 )
             return archive[name]
+
+    def _check_members(self, path: Path, name: str) -> None:
+        """Raise where the array would be larger than a patch with its components can be."""
+        most = math.prod(self.size) * 8 * int(bounds.COMPONENTS.high) + 4096
+        with zipfile.ZipFile(path) as archive:
+            if any(
+                member.file_size > most for member in archive.infolist() if member.filename == f"{name}.npy"
+            ):
+                raise self._damaged(path.name)
 
     def _of_nifti(self, path: Path, name: str) -> np.ndarray:
         from .reading import read_volume
@@ -113,7 +146,7 @@ class PatchFolder:
 
     def _record(self) -> dict[str, Any]:
         try:
-            record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+            record = json_text.read(self.folder / RECORD)
         except OSError as error:
             raise self._missing(RECORD) from error
         except ValueError as error:
@@ -129,21 +162,14 @@ class PatchFolder:
                 for row in csv.DictReader(file):
                     # A name, never a path: the manifest may have come from anywhere.
                     files.append(Path(row["file"]).name)
-                    patches.append(
-                        Patch(
-                            int(row["centre"]),
-                            float(row["scale"]),
-                            (float(row["i"]), float(row["j"]), float(row["k"])),
-                            (float(row["r (mm)"]), float(row["a (mm)"]), float(row["s (mm)"])),
-                            float(row["foreground"]),
-                            int(row["label"]),
-                            row["segment"],
-                        )
-                    )
+                    patches.append(_patch(row))
         except OSError as error:
             raise self._missing(MANIFEST) from error
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError, csv.Error) as error:
             raise self._damaged(MANIFEST) from error
+        # A record may ask for an image out of all proportion to what was cut from it.
+        if math.prod(self.shape) > _SMALL_IMAGE + _LEAST_SHARE * len(patches) * math.prod(self.size):
+            raise self._damaged(RECORD)
         return files, tuple(patches)
 
     def _missing(self, name: str) -> FileError:
@@ -159,3 +185,17 @@ class PatchFolder:
             _("Expected it as MedPrep wrote it."),
             _("Cut the patches again."),
         )
+
+
+def _patch(row: Mapping[str, str]) -> Patch:
+    """One line of the manifest; ValueError where a number is none or lies beyond any image."""
+    numbers = [
+        float(row[key]) for key in ("scale", "i", "j", "k", "r (mm)", "a (mm)", "s (mm)", "foreground")
+    ]
+    if not all(abs(number) <= bounds.POSITION.high for number in numbers) or numbers[0] <= 0:
+        raise ValueError(numbers)
+    scale, i, j, k, right, anterior, superior, foreground = numbers
+    return Patch(
+        int(row["centre"]), scale, (i, j, k), (right, anterior, superior), foreground, int(row["label"]),
+        row["segment"] or "",
+    )  # fmt: skip

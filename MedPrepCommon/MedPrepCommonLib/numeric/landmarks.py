@@ -7,7 +7,6 @@ linearly so that its percentiles fall on the averages.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import json_text
 from ..core.errors import InputError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
@@ -73,7 +73,7 @@ class Landmarks:
         """
         try:
             if text.lstrip().startswith("{"):
-                record: Any = json.loads(text)
+                record: Any = json_text.parse(text)
                 return cls(tuple(record["percentiles"]), tuple(record["values"]))
             pairs = [pair.split("=") for pair in text.replace(",", " ").split()]
             return cls(tuple(float(p) for p, _v in pairs), tuple(float(v) for _p, v in pairs))

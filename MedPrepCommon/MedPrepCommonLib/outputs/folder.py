@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..core import json_text
 from ..core.errors import FileError
 from ..core.i18n import _
 
@@ -114,7 +114,7 @@ def foreign(target: Path) -> list[str]:
     own: set[str] = set()
     for name in (MANIFEST, SEAL):
         try:
-            own |= {name, *json.loads((target / name).read_text(encoding="utf-8"))["files"]}
+            own |= {name, *json_text.read(target / name)["files"]}
         except (OSError, ValueError, KeyError, TypeError):
             continue
     found = []

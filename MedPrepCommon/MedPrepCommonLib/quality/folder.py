@@ -7,7 +7,6 @@ and held against the checklist of the operation ``qc``. Then the cases are held 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..core import engine, provenance
+from ..core import engine, json_text, provenance
 from ..core.errors import FileError, MedPrepError
 from ..core.i18n import _
 from ..core.job import Job
@@ -211,7 +210,7 @@ def _named(root: Path, path: Path, kind: str) -> Case:
 def _result(root: Path, folder: Path) -> Case:
     case = _named(root, folder, "result")
     try:
-        quality, record = (json.loads((folder / name).read_text(encoding="utf-8")) for name in _RECORDS)
+        quality, record = (json_text.read(folder / name) for name in _RECORDS)
         case.checks = [Check(**check) for check in quality["checks"]]
         case.digests = tuple(facts["digest"] for facts in record["inputs"].values())
         missing = _missing(folder)
@@ -227,9 +226,7 @@ def _result(root: Path, folder: Path) -> Case:
 
 def _missing(folder: Path) -> str:
     manifest = folder / "report.json"
-    names = (
-        json.loads(manifest.read_text(encoding="utf-8"))["files"] if manifest.is_file() else ["report.json"]
-    )
+    names = json_text.read(manifest)["files"] if manifest.is_file() else ["report.json"]
     return ", ".join(name for name in names if not (folder / name).is_file())
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 import os
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import FileError
+from ..core import bounds, json_text
+from ..core.errors import FileError, MedPrepError
 from ..core.i18n import _
 from ..files import text_file
 from . import parts as parts
 from .style import CSS
 
 PAGE = "report.html"
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def make(folder: str | os.PathLike[str]) -> Path:
@@ -41,10 +42,15 @@ def page(folder: Path) -> str:
     record, quality = _read_json(folder, "provenance.json"), _read_json(folder, "qc.json")
     evidence = _read_json(folder, "report.json")
     try:
-        return _page(folder, record, quality, evidence)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        text = _page(folder, record, quality, evidence)
+        text.encode("utf-8")
+        return text
+    except MedPrepError:
+        raise
+    except Exception as error:
+        # The records may have come from anywhere: whatever they hold, it is they that are wrong.
         raise FileError(
-            _("The records of this result do not fit together ({what}).").format(what=repr(error)),
+            _("The records of this result do not fit together ({what}).").format(what=type(error).__name__),
             _("Expected provenance.json, qc.json and report.json as MedPrep wrote them."),
             _("Run the recipe again."),
         ) from error
@@ -97,7 +103,7 @@ def _footer() -> str:
 
 def _read_json(folder: Path, name: str) -> Any:
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        return json_text.read(folder / name)
     except OSError as error:
         raise FileError(
             _("There is no readable {name} in {folder}.").format(name=name, folder=folder),
@@ -114,7 +120,7 @@ def _read_json(folder: Path, name: str) -> Any:
 
 def _read_csv(folder: Path, name: str) -> tuple[list[str], list[list[str]]]:
     try:
-        with open(folder / name, encoding="utf-8", newline="") as file:
+        with open(own_file(folder, name, ".csv"), encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise _missing(folder, name) from error
@@ -124,10 +130,31 @@ def _read_csv(folder: Path, name: str) -> tuple[list[str], list[list[str]]]:
 def _embedded(folder: Path, name: str) -> str:
     """A picture file as a data URI."""
     try:
-        body = (folder / name).read_bytes()
+        body = own_file(folder, name, ".png").read_bytes()
     except OSError as error:
         raise _missing(folder, name) from error
+    if not body.startswith(_PNG):
+        raise _missing(folder, name)
     return f"data:image/png;base64,{base64.b64encode(body).decode('ascii')}"
+
+
+def own_file(folder: Path, name: str, ending: str) -> Path:
+    """The file of this name in a folder that somebody may have sent: below it, of this kind, and no link out.
+
+    Raises
+    ------
+    FileError
+        for any other name; the page is made to be mailed, and must hold nothing that lies elsewhere.
+    """
+    path = folder / str(name)
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve()) and path.is_file()
+    except (OSError, ValueError, RuntimeError):
+        inside = False
+    plain = not Path(str(name)).is_absolute() and ".." not in Path(str(name)).parts
+    if not (inside and plain and str(name).endswith(ending)) or path.stat().st_size > bounds.RECORD.high:
+        raise _missing(folder, str(name))
+    return path
 
 
 def _missing(folder: Path, name: str) -> FileError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -83,7 +84,7 @@ def pictures(rows: Sequence[Mapping[str, Any]], embedded: Callable[[str], str]) 
         cells = []
         for cell in row["cells"]:
             bar = _(", bar {n} cm").format(n=f"{cell['scaleBar'] / 10:g}") if cell["scaleBar"] else ""
-            width, height = cell["size"]
+            width, height = (int(n) for n in cell["size"])
             image = f'src="{embedded(cell["file"])}" width="{width}" height="{height}"'
             caption = f"{_plane(cell['plane'])}, {cell['position']}{bar}"
             cells.append(
@@ -91,7 +92,7 @@ def pictures(rows: Sequence[Mapping[str, Any]], embedded: Callable[[str], str]) 
                 f"<figcaption>{escape(caption)}</figcaption></figure>"
             )
         legend = "".join(
-            f'<li><span class="chip" style="background:{escape(entry["color"])}"></span>'
+            f'<li><span class="chip" style="background:{_colour(entry["color"])}"></span>'
             f"{escape(entry['name'])}</li>"
             for entry in row["legend"]
         )
@@ -104,6 +105,11 @@ def pictures(rows: Sequence[Mapping[str, Any]], embedded: Callable[[str], str]) 
             + "</div>"
         )
     return "".join(found)
+
+
+def _colour(text: str) -> str:
+    """A colour as #rrggbb, and nothing else: the style of a page can load what it likes."""
+    return text if re.fullmatch(r"#[0-9a-fA-F]{3,8}", text) else "none"
 
 
 def _plane(name: str) -> str:
@@ -175,7 +181,7 @@ def images(record: Mapping[str, Any], statistics: Mapping[str, Mapping[str, Any]
             values = ", ".join(f"{key} {number(found[key])}" for key in _STATISTICS if key in found)
             rows.append(
                 f"<tr><td>{escape(name)}<br><span class='muted'>{escape(roles[role])}</span></td>"
-                f"<td class='size'>{size}{escape(channels)}<br>{steps} mm</td>"
+                f"<td class='size'>{escape(size)}{escape(channels)}<br>{escape(steps)} mm</td>"
                 f"<td>{escape(facts['type'])}<br>{escape(facts['modality'])}</td><td>{escape(values)}</td>"
                 f'<td class="digest mono">{escape(facts["digest"])}</td></tr>'
             )
