@@ -27,6 +27,7 @@ from typing import Any
 
 from ..core.errors import FileError, MissingPackageError
 from ..core.i18n import _
+from ..files import archive
 
 _host: Any = None
 
@@ -136,7 +137,8 @@ def loadScene(path: str | os.PathLike[str]) -> None:
     Raises
     ------
     FileError
-        when the file is missing or no scene bundle (the scene then stays as it was), or is damaged inside.
+        when the file is missing or no scene bundle, or names files outside of it (the scene then stays as it
+        was), or is damaged inside.
     """
     import slicer
 
@@ -151,9 +153,12 @@ def loadScene(path: str | os.PathLike[str]) -> None:
             _("Expected a ZIP archive with a .mrml file inside."),
         )
     messages = slicer.vtkMRMLMessageCollection()
-    if not scene.ReadFromMRB(str(source), True, messages):
-        wrong = _("The scene in {path} cannot be loaded.").format(path=path)
-        raise FileError(wrong, advice=" ".join(_texts(messages)))
+    with tempfile.TemporaryDirectory(prefix="medprep-") as folder:
+        copy = Path(folder) / "scene.mrb"
+        archive.copy_safely(source, copy)
+        if not scene.ReadFromMRB(str(copy), True, messages):
+            wrong = _("The scene in {path} cannot be loaded.").format(path=path)
+            raise FileError(wrong, advice=" ".join(_texts(messages)))
 
 
 def clear() -> None:

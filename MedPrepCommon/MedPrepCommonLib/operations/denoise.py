@@ -92,7 +92,9 @@ class Denoise:
         job.report(0.0)
         noise = self.noise or noise_level(image.array, image.spacing_kji)
         job.report(0.1)
-        if noise <= 1e-6 * float(np.ptp(image.array)):
+        spread = float(np.ptp(image.array))
+        # Below the last the squares that the filters weigh with are 0 in float32.
+        if noise <= 1e-6 * spread or spread == 0 or noise < 1e-18:
             result = self._result(image, image.array, 0.0, Detail(0, 0))
             result.notes.append(_("No noise was found: the image is as it was."))
             return result

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
-
 from ..core.errors import InputError
 from ..core.i18n import _
 from ..core.job import Job
@@ -14,6 +12,7 @@ from ..core.result import Check, Curve, Figure, Result, Table, worst
 from ..core.volume import LabelVolume, Volume
 from ..geometry import regrid
 from ..numeric.distribution import Distribution
+from ..numeric.histograms import counted
 from ..quality.agreement import Agreement, agreement, infinite_as
 
 # Above what images of 16 bits can reach; stands for "equal".
@@ -282,9 +281,7 @@ def _histograms(found: dict[str, Agreement]) -> Figure:
         (_("before"), seen.before, 1.0, 0.0),
         (_("after"), seen.after, seen.slope, seen.intercept),
     ):
-        counts, edges = np.histogram(
-            slope * d.centres + offset, 200, (low, high) if high > low else (low, low + 1), weights=d.counts
-        )
+        counts, edges = counted(slope * d.centres + offset, 200, (low, high), d.counts)
         x, y = (edges[:-1] + edges[1:]) / 2, 100 * counts / d.total
         curves.append(Curve(name, tuple(map(float, x)), tuple(map(float, y.round(6)))))
     return Figure(

@@ -18,6 +18,8 @@ from MedPrepMRILib.numeric.log_field import LogField, interpolated
 
 # Where fewer of a filter's weights than this fall inside the mask, the field goes over into 1.
 _LEAST_SHARE = 1e-3
+# Points of the grid that is filtered: of a head with the usual wavelength it has a quarter as many.
+_LARGEST_GRID = 2**24
 
 
 def coarse_signal(image: Volume, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[slice, ...]]:
@@ -56,11 +58,7 @@ def homomorphic_field(
     log = np.log(np.where(inside, coarse, 1.0))
     log = np.where(inside, log - log[inside].mean(), 0.0)
     spacing = _spacing(image, samples)
-    # Twice the wavelength beyond the edges: what is filtered must not come round from the other side.
-    sizes = [
-        fft.next_fast_len(n + int(np.ceil(2 * wavelength / s)), True) if n > 1 else 1
-        for n, s in zip(log.shape, spacing, strict=True)
-    ]
+    sizes = _padded(log.shape, spacing, wavelength)
     squares = [
         np.square((fft.rfftfreq if axis == 2 else fft.fftfreq)(n, s) * wavelength)
         for axis, (n, s) in enumerate(zip(sizes, spacing, strict=True))
@@ -76,6 +74,23 @@ def homomorphic_field(
     # A Butterworth filter undershoots: far from the mask its share is no weight any more.
     share = np.maximum(low_pass(inside.astype(np.float64)), 0.0)
     return interpolated(low_pass(log) * share / (share**2 + 1e-2 * share.max() ** 2), samples, image.shape)
+
+
+def _padded(shape: Sequence[int], spacing: Sequence[float], wavelength: float) -> list[int]:
+    """Sizes for the Fourier transform, (k, j, i).
+
+    Twice the wavelength beyond the edges: what is filtered must not come round from the other side. Less
+    where that would take more memory than the image is worth: a wave that long hardly changes over it.
+    """
+    share = 1.0
+    while True:
+        sizes = [
+            fft.next_fast_len(n + int(np.ceil(share * 2 * wavelength / s)), True) if n > 1 else 1
+            for n, s in zip(shape, spacing, strict=True)
+        ]
+        if share < 0.01 or np.prod(sizes, dtype=float) <= max(_LARGEST_GRID, 2 * np.prod(shape, dtype=float)):
+            return sizes
+        share *= 0.8
 
 
 def _spacing(image: Volume, samples: Sequence[slice]) -> list[float]:

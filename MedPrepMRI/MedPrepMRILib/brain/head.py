@@ -81,6 +81,8 @@ def constant_background(array: np.ndarray) -> float | None:
         if array.shape[axis] > 1
         for end in (0, -1)
     ]
+    if not faces:
+        return None
     border = np.concatenate(faces)
     middle = float(np.median(border))
     same = np.abs(border.astype(np.float64) - middle) <= _SAME * float(np.ptp(array))

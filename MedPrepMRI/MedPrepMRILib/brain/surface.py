@@ -19,6 +19,8 @@ from MedPrepMRILib.brain.head_cells import without_holes
 _DARK_REACH, _BRIGHT_REACH = 20.0, 10.0
 _SHARPEST, _FLATTEST = 3.33, 10.0
 _IMAGE_WEIGHT = 0.05
+# How far beyond the image (mm) a surface may lie, and edges (cells) beyond which it is no brain's.
+_OUTSIDE, _LONGEST_EDGE = 20.0, 30.0
 # A coarse surface finds the brain, a fine one its shape.
 _ROUNDS = ((3, 400), (4, 150))
 
@@ -57,6 +59,8 @@ def find_surface(
     job = job or Job.quiet()
     padded = np.pad(image, 1, constant_values=levels.dark)
     look = _Sampler(padded, np.array(spacing_kji))
+    ends = (np.array(image.shape) - 1) * np.array(spacing_kji)
+    low, high = -_OUTSIDE, ends + _OUTSIDE
     points, total, done = None, sum(n for _level, n in _ROUNDS), 0
     for level, iterations in _ROUNDS:
         directions, triangles = icosphere(level)
@@ -66,7 +70,8 @@ def find_surface(
             if n % 10 == 0:
                 spacing = mesh.spacing(points)
                 job.report((done + n) / total)
-            points = points + _step(points, spacing, mesh, look, levels, fraction)
+            # A surface that finds no brain would run away: there is nothing far outside of the image.
+            points = np.clip(points + _step(points, spacing, mesh, look, levels, fraction), low, high)
         done += iterations
     return points, triangles
 
@@ -235,9 +240,14 @@ def _split(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def filled(points: np.ndarray, triangles: np.ndarray, spacing_kji, shape) -> np.ndarray:
-    """Cells (k, j, i) bool inside a closed surface given in mm from the first cell's centre."""
+    """Cells (k, j, i) bool inside a closed surface given in mm from the first cell's centre.
+
+    None where the surface is torn: its edges are longer than those of any brain's.
+    """
     a, b, c = (points[triangles[:, n]] / np.array(spacing_kji) for n in range(3))
     longest = max(np.abs(b - a).max(), np.abs(c - a).max())
+    if not longest <= _LONGEST_EDGE:
+        return np.zeros(shape, bool)
     steps = int(np.ceil(longest / 0.6)) + 1
     u, v = np.meshgrid(np.linspace(0, 1, steps), np.linspace(0, 1, steps), indexing="ij")
     inside = u + v <= 1.0 + 1e-9

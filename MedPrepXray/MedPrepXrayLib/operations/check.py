@@ -12,6 +12,7 @@ from MedPrepCommonLib.core.job import Job
 from MedPrepCommonLib.core.operation import Help, Preset, Span, operation
 from MedPrepCommonLib.core.result import Check, Curve, Figure, Result, check_table, worst
 from MedPrepCommonLib.core.volume import Volume
+from MedPrepCommonLib.numeric.histograms import counted
 
 from ..lungs.polarity import DOUBTFUL, estimate_polarity
 from ..picture.collimation import Field, find_field
@@ -187,7 +188,7 @@ def _field(field: Field, picture: Radiograph) -> Check:
 
 
 def _histogram(inside: np.ndarray) -> Figure:
-    counts, edges = np.histogram(inside, bins=256)
+    counts, edges = counted(inside, 256)
     curve = Curve(
         _("pixels"),
         tuple(float(v) for v in (edges[1:] + edges[:-1]) / 2),
