@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 from test_reading import grid, image, placed_alike, sample
 
-from MedPrepCommonLib.core import bounds
+from MedPrepCommonLib import bounds
 from MedPrepCommonLib.core.errors import FileError, GeometryError
 from MedPrepCommonLib.core.volume import Volume
 from MedPrepCommonLib.files.reading import read_volume

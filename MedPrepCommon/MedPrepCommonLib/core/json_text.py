@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from . import bounds
+from .. import bounds
 from .i18n import _
 
 

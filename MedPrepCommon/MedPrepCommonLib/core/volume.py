@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from . import bounds
+from .. import bounds
 from .errors import GeometryError, InputError
 from .i18n import _
 

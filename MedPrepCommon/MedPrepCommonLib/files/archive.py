@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..core import bounds
+from .. import bounds
 from ..core.errors import FileError
 from ..core.i18n import _
 from . import checks

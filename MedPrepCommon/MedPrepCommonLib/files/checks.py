@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ..core import bounds
+from .. import bounds
 from ..core.errors import FileError
 from ..core.i18n import _
 

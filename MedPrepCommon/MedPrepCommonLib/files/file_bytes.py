@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..core import bounds
+from .. import bounds
 from ..core.errors import FileError
 from ..core.i18n import _
 from .checks import damaged, opened

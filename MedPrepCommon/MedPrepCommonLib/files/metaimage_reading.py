@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import bounds
+from .. import bounds
 from ..core.errors import GeometryError
 from ..core.i18n import _
 from ..core.volume import LPS_TO_RAS, Volume

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import bounds
+from .. import bounds
 from ..core.errors import FileError
 from ..core.i18n import _
 from . import checks, file_bytes

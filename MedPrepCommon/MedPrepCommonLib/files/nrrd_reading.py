@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import bounds
+from .. import bounds
 from ..core.errors import FileError, GeometryError
 from ..core.i18n import _
 from ..core.terminology import segment_from_entry

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import bounds, json_text
+from .. import bounds
+from ..core import json_text
 from ..core.errors import FileError, InputError, MedPrepError
 from ..core.i18n import _
 from ..core.patch_set import Patch

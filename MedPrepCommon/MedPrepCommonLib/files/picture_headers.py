@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core import bounds
+from .. import bounds
 from ..core.errors import FileError
 from ..core.i18n import _
 from . import checks

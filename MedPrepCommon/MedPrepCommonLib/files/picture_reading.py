@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..core import bounds
+from .. import bounds
 from ..core.i18n import _
 from ..core.integers import smallest_integers
 from ..core.volume import Volume

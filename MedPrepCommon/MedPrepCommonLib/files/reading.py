@@ -2,7 +2,7 @@
 
 What a file is, its first bytes tell; names without a suffix are fine. A file that is cut short or damaged
 is an error, never an image with holes: each format has one place where its header is held against the bytes
-that are there and against the bounds of :mod:`MedPrepCommonLib.core.bounds`, before anything is decoded.
+that are there and against the bounds of :mod:`MedPrepCommonLib.bounds`, before anything is decoded.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..core import bounds, json_text
+from .. import bounds
+from ..core import json_text
 from ..core.errors import FileError, MedPrepError
 from ..core.i18n import _
 from ..files import text_file
