@@ -17,7 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDERS = ("MedPrepCommon", "MedPrepCT", "MedPrepMRI", "MedPrepXray")
 LIBRARIES = ("MedPrepCommonLib", "MedPrepCTLib", "MedPrepMRILib", "MedPrepXrayLib")
-CLEAN = ()
+CLEAN = ("MedPrepCommonLib/numeric",)
 LEFT = 460
 
 

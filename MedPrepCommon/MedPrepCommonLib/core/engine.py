@@ -63,9 +63,10 @@ def run(
     step = provenance.step(op, _origins(spec, arguments, sources or {}))
     step |= mark if mark is not None else {"outputs": output_digests(spec, result)}
     history = _merged(arguments, step)
-    for kind in (result.images, result.labels):
-        for name, volume in kind.items():
-            kind[name] = dataclasses.replace(volume, history=history, name=volume.name or name)
+    for name, volume in result.images.items():
+        result.images[name] = dataclasses.replace(volume, history=history, name=volume.name or name)
+    for name, labels in result.labels.items():
+        result.labels[name] = dataclasses.replace(labels, history=history, name=labels.name or name)
     for name, patches in result.patches.items():
         result.patches[name] = dataclasses.replace(patches, history=history)
     job.report(1.0)
@@ -93,18 +94,16 @@ def _arguments(spec: Operation, inputs: Inputs) -> list[Any]:
     arguments: list[Any] = []
     for slot in spec.inputs:
         value = inputs.get(slot.name)
-        if slot.many:
-            value = () if value is None else value if isinstance(value, tuple) else (value,)
-        elif value is None and not slot.optional:
+        volumes = () if value is None else value if isinstance(value, tuple) else (value,)
+        if value is None and not (slot.many or slot.optional):
             raise InputError(
                 _("{id} got no {name}.").format(id=spec.id, name=slot.name),
                 _("Expected a volume."),
                 _("Choose an input volume."),
             )
-        for volume in value if slot.many else (value,):
-            if volume is not None:
-                _check_input(spec, slot.labels, volume)
-        arguments.append(value)
+        for volume in volumes:
+            _check_input(spec, slot.labels, volume)
+        arguments.append(volumes if slot.many else value)
     return arguments
 
 

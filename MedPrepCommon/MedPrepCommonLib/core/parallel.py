@@ -76,7 +76,9 @@ class Crew:
                 raise
 
         helpers = min(self.size, count) - 1
-        futures = [self._pool.submit(work, worker) for worker in range(1, helpers + 1)] if helpers > 0 else []
+        futures = (
+            [self._pool.submit(work, n) for n in range(1, helpers + 1)] if self._pool is not None else []
+        )
         try:
             work(0)
         finally:

@@ -249,7 +249,7 @@ def available() -> dict[str, Path]:
             module = __import__(package)
         except ModuleNotFoundError:
             continue
-        folders.append(Path(module.__file__).parent / "recipes")
+        folders.append(Path(str(module.__file__)).parent / "recipes")
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
 
 

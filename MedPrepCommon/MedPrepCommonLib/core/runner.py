@@ -81,10 +81,11 @@ def run(
             if not _needed(recipe, name, n + 1):
                 del held[name]
     for name, reference in recipe.outputs.items():
-        volume = held.get(reference.rstrip("?"))
-        if volume is not None:
-            kind = total.labels if isinstance(volume, LabelVolume) else total.images
-            kind[name] = replace(volume, name=name)
+        found = held.get(reference.rstrip("?"))
+        if isinstance(found, LabelVolume):
+            total.labels[name] = replace(found, name=name)
+        elif found is not None:
+            total.images[name] = replace(found, name=name)
     digests = {name: provenance.digest(volume) for name, volume in total.volumes().items()}
     _note_digests(total, recipe, digests)
     record = {

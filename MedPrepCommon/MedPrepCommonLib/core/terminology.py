@@ -41,8 +41,9 @@ def segment_from_entry(value: int, name: str, entry: str, color: Sequence[float]
     category = _code(parts[1]) if len(parts) > 1 else None
     code = _code(parts[2]) if len(parts) > 2 else None
     modifier = _code(parts[3]) if len(parts) > 3 else None
+    red, green, blue = color[:3]
     return Segment(
-        value, name, category or TISSUE, code or TISSUE, modifier, tuple(float(c) for c in color[:3])
+        value, name, category or TISSUE, code or TISSUE, modifier, (float(red), float(green), float(blue))
     )
 
 

@@ -147,7 +147,8 @@ class Volume:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres between voxel centres along i, j, k."""
-        return tuple(float(v) for v in np.linalg.norm(self.ijkToRAS[:3, :3], axis=0))
+        i, j, k = np.linalg.norm(self.ijkToRAS[:3, :3], axis=0)
+        return float(i), float(j), float(k)
 
     @property
     def spacing_kji(self) -> tuple[float, float, float]:

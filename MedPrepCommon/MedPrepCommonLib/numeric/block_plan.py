@@ -100,7 +100,7 @@ def reference_plan(
         offset=_unless(start, 0.0),
         clipAfter=limits,
         addHalf=integer,
-        floor=integer and min(limits) < 0,
+        floor=integer and limits is not None and min(limits) < 0,
     )
 
 

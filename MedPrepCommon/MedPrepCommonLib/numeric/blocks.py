@@ -226,16 +226,17 @@ def _apply(
         scratch: list[dict | None] = [None] * crew.size
 
         def task(piece: int, worker: int) -> None:
-            if scratch[worker] is None:
-                scratch[worker] = plan.scratch(array.dtype.newbyteorder("="), dtype, size)
-                scratch[worker]["flags"] = np.empty(size if counter is not None else 0, bool)
+            own = scratch[worker]
+            if own is None:
+                own = scratch[worker] = plan.scratch(array.dtype.newbyteorder("="), dtype, size)
+                own["flags"] = np.empty(size if counter is not None else 0, bool)
             block = source[pieces[piece]]
             if counter is not None:
-                flags = scratch[worker]["flags"][: block.size].reshape(block.shape)
+                flags = own["flags"][: block.size].reshape(block.shape)
                 below[piece], above[piece] = counter(block, flags)
                 if apart is not None:
                     equal[piece] = int(np.count_nonzero(np.equal(block, apart, out=flags)))
-            plan.run(block, target[pieces[piece]], scratch[worker])
+            plan.run(block, target[pieces[piece]], own)
 
         crew.run(task, len(pieces), job)
     if counter is None:

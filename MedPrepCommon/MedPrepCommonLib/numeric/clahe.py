@@ -67,7 +67,7 @@ def clahe(
     if equalizer is None:
         return output
     levels = np.empty(image.shape, np.uint16)
-    tables: list[np.ndarray | None] = [None] * equalizer.tiles[0]
+    tables = [np.empty(0)] * equalizer.tiles[0]
     job = job or Job.quiet()
     with Crew(workers) as crew:
 
@@ -147,12 +147,14 @@ def _equalizer(
     value_range: tuple[float, float] | None,
 ) -> Equalizer | None:
     """The equalizer for slices of this array, or None when there is nothing to equalize."""
-    tiles = (tiles, tiles) if np.isscalar(tiles) else tuple(tiles)
+    rows_columns = (tiles, tiles) if isinstance(tiles, (int, float, np.number)) else tuple(tiles)
     top = out_levels if out_levels is not None else (1.0 if dtype.kind == "f" else np.iinfo(dtype).max)
     fits = dtype.kind == "f" or (dtype in (np.uint8, np.uint16) and 1 <= top <= np.iinfo(dtype).max)
-    if not (len(tiles) == 2 and all(int(n) == n and n >= 1 for n in tiles) and clip_limit >= 0):
+    if not (len(rows_columns) == 2 and all(int(n) == n and n >= 1 for n in rows_columns) and clip_limit >= 0):
         raise ParameterError(
-            _("The clip limit is {limit}, the tiles are {tiles}.").format(limit=clip_limit, tiles=tiles),
+            _("The clip limit is {limit}, the tiles are {tiles}.").format(
+                limit=clip_limit, tiles=rows_columns
+            ),
             _("Expected a limit of at least 0 and at least one tile along each side."),
         )
     if not (fits and top > 0 and 8 <= bits <= 16):
@@ -172,7 +174,9 @@ def _equalizer(
         )
     if low == high:
         return None
-    return Equalizer(array.shape[-2:], array.dtype, low, high, clip_limit, tiles, dtype, float(top), bits)
+    return Equalizer(
+        array.shape[-2:], array.dtype, low, high, clip_limit, rows_columns, dtype, float(top), bits
+    )
 
 
 class Equalizer:

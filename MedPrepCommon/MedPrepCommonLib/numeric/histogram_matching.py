@@ -17,7 +17,7 @@ PERCENTILES = (
 
 def profile(array: np.ndarray, mask: np.ndarray | None = None) -> tuple[float, ...]:
     """The values at :data:`PERCENTILES`, of the voxels in a mask."""
-    found = quantiles(array, np.divide(PERCENTILES, 100), mask)
+    found = quantiles(array, [percent / 100 for percent in PERCENTILES], mask)
     return tuple(float(f"{value:.9g}") for value in found)
 
 

@@ -61,7 +61,8 @@ class Intensities:
 
 def bias_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """Control points of a bias field along each axis."""
-    return tuple(1 if n == 1 else BIAS_CELLS + ORDER for n in shape)
+    k, j, i = (1 if n == 1 else BIAS_CELLS + ORDER for n in shape)
+    return k, j, i
 
 
 def apply(work: np.ndarray, wanted: Intensities, out: np.ndarray, job: Job) -> None:

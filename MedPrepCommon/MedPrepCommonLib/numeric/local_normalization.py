@@ -40,15 +40,15 @@ def normalize_locally(
     for k, values in enumerate(array):
         # Squares of what is near 0 keep their digits.
         np.subtract(values, center, out=mean[k], dtype=np.float64, casting="same_kind")
-        if mask is not None:
+        if mask is not None and weight is not None:
             weight[k] = mask[k] != 0
             mean[k] *= weight[k]
         np.square(mean[k], out=square[k])
-    fields = [mean, square] if mask is None else [mean, square, weight]
+    fields = [mean, square] if weight is None else [mean, square, weight]
     for n, field in enumerate(fields):
         _smooth(field, spacing, size, window, job.part(0.9 * n / len(fields), 0.9 * (n + 1) / len(fields)))
     for k, (average, spread) in enumerate(zip(mean, square, strict=True)):
-        if mask is not None:
+        if weight is not None:
             np.maximum(weight[k], np.float32(1e-6), out=weight[k])
             average /= weight[k]
             spread /= weight[k]

@@ -38,12 +38,12 @@ def counts(array: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarra
             found += np.bincount(part, minlength=found.size)
         used = np.flatnonzero(found)
         return (used + low).astype(np.float64), found[used]
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        return np.array([low]), np.array([values.size])
-    found, edges = np.histogram(values, _BINS, (low, high))
+    lowest, high = float(values.min()), float(values.max())
+    if lowest == high:
+        return np.array([lowest]), np.array([values.size])
+    found, edges = np.histogram(values, _BINS, (lowest, high))
     middles = (edges[:-1] + edges[1:]) / 2
-    middles[0], middles[-1] = low, high
+    middles[0], middles[-1] = lowest, high
     used = np.flatnonzero(found)
     return middles[used], found[used]
 

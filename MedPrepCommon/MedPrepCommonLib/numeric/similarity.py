@@ -300,13 +300,14 @@ def _sums(values: np.ndarray, weights: np.ndarray, step: int) -> np.ndarray:
     """Sums of ``len(weights)`` values that lie `step` apart along the last axis, by doubling."""
     width = len(weights)
     n = values.shape[-1] - (width - 1) * step
-    total, part, size, offset = None, values, 1, 0
+    total: np.ndarray | None = None
+    part, size, offset = values, 1, 0
     while True:
         if width & size:
             piece = part[..., offset * step : offset * step + n]
             total = piece if total is None else total + piece
             offset += size
-        if 2 * size > width:
+        if total is not None and 2 * size > width:
             return total
         part = part[..., : part.shape[-1] - size * step] + part[..., size * step :]
         size *= 2

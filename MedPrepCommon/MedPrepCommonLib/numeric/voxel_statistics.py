@@ -16,7 +16,7 @@ from ..core.parallel import BLOCK, Crew, block_indices, memory_views, real_array
 class Statistics(NamedTuple):
     """Of the finite voxels; `notFinite` are those left out because they are NaN or infinite."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's own count is not needed
     notFinite: int
     minimum: float
     maximum: float
@@ -25,7 +25,7 @@ class Statistics(NamedTuple):
 
 
 class _Moments(NamedTuple):
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's own count is not needed
     notFinite: int
     minimum: float
     maximum: float
@@ -64,7 +64,7 @@ def statistics(
         )
     views = memory_views(array) if mask is None else memory_views(array, mask)
     pieces = block_indices(views[0].shape, BLOCK // 2)
-    parts: list[_Moments | None] = [None] * len(pieces)
+    parts: dict[int, _Moments] = {}
     exact = array.dtype.kind in "iu" and array.dtype.itemsize <= 2
 
     def task(piece: int, worker: int) -> None:
@@ -75,8 +75,9 @@ def statistics(
 
     with Crew(workers if len(pieces) > 1 else 1) as crew:
         crew.run(task, len(pieces), job)
-    missing = sum(part.notFinite for part in parts)
-    used = [part for part in parts if part.count]
+    found = [parts[piece] for piece in range(len(pieces))]
+    missing = sum(part.notFinite for part in found)
+    used = [part for part in found if part.count]
     if not used:
         raise _nothing_finite(missing)
     count, mean, variance = _combined_exactly(used) if exact else _combined(used)

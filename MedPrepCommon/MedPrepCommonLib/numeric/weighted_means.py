@@ -63,7 +63,8 @@ def bilateral(
 
 def _half(ranges: list[range]) -> list[tuple[int, int, int]]:
     """One of each pair of opposite shifts, without the shift by nothing."""
-    return [shift for shift in itertools.product(*ranges) if shift > (0, 0, 0)]
+    k, j, i = ranges
+    return [shift for shift in itertools.product(k, j, i) if shift > (0, 0, 0)]
 
 
 def _means(array, shifts, near, offset: float, falloff: float, job: Job) -> np.ndarray:
