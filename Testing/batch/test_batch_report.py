@@ -204,3 +204,30 @@ def test_a_robust_score_finds_the_one_that_is_off_and_nobody_else() -> None:
 )
 def test_cases_that_are_mostly_alike(values: list[float], out: list[str]) -> None:
     assert list(fingerprint.outliers(figures(spacing=values))) == out
+
+
+def test_pictures_of_unknown_pixel_size_are_not_measured_in_millimetres() -> None:
+    """No spacing and no millilitres, neither in the overview nor among what makes a case stand out."""
+    from MedPrepCommonLib.batch import fingerprint, overview
+    from MedPrepCommonLib.core.result import Result
+    from MedPrepCommonLib.core.runner import RecipeRun
+    from MedPrepCommonLib.core.terminology import LUNGS
+    from MedPrepCommonLib.core.volume import LabelVolume, Volume
+
+    def facts(size: int, **info) -> dict:
+        array = np.arange(size * size, dtype=np.uint8).reshape(1, size, size)
+        image = Volume(array, np.diag([-1.0, -1.0, 1.0, 1.0]), modality="DX", info=info)
+        mask = LabelVolume((array > 9).astype(np.uint8), image.ijkToRAS, info=info, segments=LUNGS)
+        run = RecipeRun(Result(images={"image": image}, labels={"lungs": mask}), {})
+        return overview.facts(run, {"image": image})
+
+    unknown = {f"c{n}": facts(20 + 40 * (n == 7), spacingKnown=False) for n in range(8)}
+    made = fingerprint.make("r", unknown, unknown)
+    assert (
+        unknown["c0"]["inputs"]["image"]["spacing"] is None
+        and unknown["c0"]["labels"]["lungs"]["volumes"] == {}
+    )
+    assert not [name for name in made["all"]["figures"] if "mm" in name or "ml" in name]
+    assert {line["figure"] for line in made["outliers"]["c7"]} >= {"image: size i (voxels)"}
+    known = fingerprint.make("r", {f"c{n}": facts(20) for n in range(8)}, ())
+    assert {"image: spacing i (mm)", "lungs: right lung (ml)"} <= set(known["all"]["figures"])

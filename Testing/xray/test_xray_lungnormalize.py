@@ -148,7 +148,8 @@ def test_a_slice_along_any_axis() -> None:
         assert np.allclose(
             np.squeeze(found.images["image"].array), wanted.images["image"].array[0], atol=1e-6
         )
-        assert found.metrics["pixelSize"] == pytest.approx(wanted.metrics["pixelSize"])
+        assert max(found.images["image"].spacing) == pytest.approx(max(wanted.images["image"].spacing))
+        assert "pixelSize" not in found.metrics  # 1 mm may mean that nobody knows
 
 
 def test_lung_fields_then_normalize() -> None:

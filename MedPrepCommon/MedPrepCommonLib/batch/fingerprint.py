@@ -48,7 +48,8 @@ def _figures(facts: Mapping[str, Any]) -> Iterator[tuple[str, tuple[float, float
     for name, image in facts["images"].items():
         for n, axis in enumerate(_AXES):
             yield f"{name}: size {axis} (voxels)", (image["size"][n], 0.0)
-            yield f"{name}: spacing {axis} (mm)", (image["spacing"][n], 0.0)
+            if image["spacing"]:  # unknown for most pictures
+                yield f"{name}: spacing {axis} (mm)", (image["spacing"][n], 0.0)
         for n, channel in enumerate(image["channels"]):
             which = f" {n}" if len(image["channels"]) > 1 else ""
             shares = channel["quantiles"]

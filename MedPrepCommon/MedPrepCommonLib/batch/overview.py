@@ -61,9 +61,13 @@ def facts(run: RecipeRun, inputs: Mapping[str, Volume]) -> dict[str, Any]:
 
 
 def _grid(volume: Volume) -> dict[str, Any]:
-    """Voxels and millimetres along i, j, k."""
-    spacing = [round(s, 6) for s in volume.spacing]
+    """Voxels and millimetres along i, j, k; none where nobody knows how large a pixel is."""
+    spacing = [round(s, 6) for s in volume.spacing] if _measurable(volume) else None
     return {"size": list(volume.shape[::-1]), "spacing": spacing, "components": volume.components}
+
+
+def _measurable(volume: Volume) -> bool:
+    return volume.info.get("spacingKnown") is not False
 
 
 def _intensities(volume: Volume, labels: list[LabelVolume]) -> dict[str, Any]:
@@ -93,7 +97,12 @@ def _intensities(volume: Volume, labels: list[LabelVolume]) -> dict[str, Any]:
 
 
 def volumes(labels: LabelVolume) -> dict[str, float]:
-    """Millilitres of every label by its name; a label that is not there has 0."""
+    """Millilitres of every label by its name; a label that is not there has 0.
+
+    Empty where nobody knows how large a pixel is.
+    """
+    if not _measurable(labels):
+        return {}
     counts: dict[int, int] = {segment.value: 0 for segment in labels.segments}
     for slab in labels.array:
         values, found = np.unique(slab[slab != 0], return_counts=True)

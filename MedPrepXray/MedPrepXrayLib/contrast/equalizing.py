@@ -82,6 +82,16 @@ def equalize(
         whole = _rescaled(picture, dtype, top)
         whole[field.where] = result
         result = whole
+    return _at_depth(picture, result, top)
+
+
+def unequalized(picture: Radiograph, output_type: str) -> Volume:
+    """The radiograph as :func:`equalize` returns it, with no contrast raised anywhere."""
+    dtype, top = depth_of(picture, output_type)
+    return _at_depth(picture, _rescaled(picture, dtype, top), top)
+
+
+def _at_depth(picture: Radiograph, result: np.ndarray, top: float) -> Volume:
     info = {**picture.volume.info}
     if top > 1:
         info["bitsStored"] = 8 if top == 255 else 16

@@ -12,13 +12,19 @@ from MedPrepCommonLib.core.operation import Preset, operation
 from MedPrepCommonLib.core.result import Result, Table
 from MedPrepCommonLib.core.volume import Volume
 
-from ..contrast.equalizing import OutputType, Region, equalize, field_of
+from ..contrast.equalizing import OutputType, Region, equalize, field_of, unequalized
+from ..contrast.image_quality import measure
+from ..contrast.judging import judge
+from ..picture.collimation import Field
 from ..picture.radiograph import Radiograph, radiograph
 from .clahe import ZUIDERVELD
 
 # On a scale of 0 to 255, whatever the image's depth: a range below the first is low; a mean below the second
 # is dark, above the third bright.
 LOW_RANGE, DARK, BRIGHT = 50.0, 80.0, 180.0
+
+# What each further try leaves of the clip limit, down to the least; after that the image stays as it is.
+_LESS, _LEAST = 0.7, 1.0
 
 # Burned-in letters and dead pixels are fewer than this, and do not count for the range (percent at each end).
 _TAIL = 0.1
@@ -80,7 +86,8 @@ class ClaheAuto:
     """Raise the local contrast of a radiograph by CLAHE with parameters chosen from its grey levels.
 
     A low dynamic range gets clip limit 3 and 16 x 16 tiles, a dark image 2.5 and 12 x 12, others 2 and 8 x
-    8. The result says which rule fired.
+    8. Where that makes the image worse by its own score (see Evaluate enhancement), the clip limit goes down
+    until it does not, or the image stays as it is. The result says which rule fired and what became of it.
     """
 
     region: Region = "field"
@@ -95,7 +102,7 @@ class ClaheAuto:
         picture = radiograph(image)
         field = field_of(picture, self.region)
         chosen = choose(picture, picture.plane[field.where])
-        made = equalize(picture, field, chosen.clipLimit, chosen.tiles, self.outputType, job)
+        made, limit, score = self._not_worse(picture, field, chosen, job)
         note = _(
             "Rule: {rule} (range {range:.0f}, mean {mean:.0f} of 255): clip limit {clip:g}, {n} x {n} tiles."
         )
@@ -115,9 +122,37 @@ class ClaheAuto:
         return Result(
             images={"image": made},
             tables={"parameters": _table(chosen)},
-            metrics=chosen._asdict(),
-            notes=[*picture.notes, text],
+            metrics={**chosen._asdict(), "clipLimit": limit, "score": score},
+            notes=[*picture.notes, text, *_backed_off(chosen, limit)],
         )
+
+    def _not_worse(
+        self, picture: Radiograph, field: Field, chosen: Choice, job: Job
+    ) -> tuple[Volume, float, float]:
+        """The strongest result whose score is not negative, its clip limit (0: unchanged) and its score."""
+        reference, limit = picture.unit()[field.where], chosen.clipLimit
+        while True:
+            made = equalize(picture, field, limit, chosen.tiles, self.outputType, Job.quiet())
+            job.report(0.6)
+            score = judge(measure(reference, radiograph(made).unit()[field.where])).score
+            if score >= 0:
+                return made, limit, score
+            if limit <= _LEAST:
+                return unequalized(picture, self.outputType), 0.0, 0.0
+            limit = max(_LEAST, _LESS * limit)
+            job.check()
+
+
+def _backed_off(chosen: Choice, limit: float) -> list[str]:
+    if limit == chosen.clipLimit:
+        return []
+    if limit:
+        return [
+            _("It would have cost more than it gave: the clip limit went down to {limit:.2f}.").format(
+                limit=limit
+            )
+        ]
+    return [_("Any local contrast would have cost more than it gave: the image stays as it is.")]
 
 
 def _table(chosen: Choice) -> Table:

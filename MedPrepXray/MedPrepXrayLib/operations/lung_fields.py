@@ -16,7 +16,7 @@ from MedPrepCommonLib.core.volume import Volume
 from ..lungs.fields import LungFields, find_lung_fields
 from ..lungs.polarity import DOUBTFUL
 from ..picture.opencv import OPENCV
-from ..picture.radiograph import Radiograph, radiograph
+from ..picture.radiograph import Radiograph, radiograph, right_is_right
 
 RIGHT_LUNG, LEFT_LUNG = 1, 2
 
@@ -26,7 +26,7 @@ RIGHT_LUNG, LEFT_LUNG = 1, 2
     title=_("Lung fields"),
     console="segmentLungFields",
     modality="DX",
-    outputs=("lungs", "lungFields"),
+    outputs=("lungs?", "lungFields"),
     labels=("lungs",),
     records=("lungFields",),
     cite=(
@@ -39,8 +39,8 @@ RIGHT_LUNG, LEFT_LUNG = 1, 2
 class LungFieldsXray:
     """Segment the lung fields of an upright frontal chest radiograph, the parts behind the heart included.
 
-    Works at any size, depth and polarity. What is no frontal chest gives an empty label map and a failed
-    check. Not for diagnosis.
+    Works at any size, depth and polarity. What is no frontal chest gives no lungs, and a failed check that
+    says why. Not for diagnosis.
     """
 
     method: Annotated[
@@ -76,7 +76,7 @@ class LungFieldsXray:
         if not failed:
             checks.append(Check(_("Sides"), "pass", told))
         return Result(
-            labels={"lungs": picture.labels(plane, LUNGS)},
+            labels={} if failed else {"lungs": picture.labels(plane, LUNGS)},
             tables={"lungFields": table},
             metrics=metrics,
             checks=checks,
@@ -84,25 +84,11 @@ class LungFieldsXray:
         )
 
 
-def right_is_right(picture: Radiograph) -> tuple[bool, str]:
-    """Whether the patient's right is on the right of the plane (it is not, as a rule), and who says so."""
-    columns = [axis for axis in range(3) if axis != picture.axis][1]
-    towards = picture.volume.directions[:, 2 - columns] * (-1 if picture.flips[1] else 1)
-    stated = str(picture.volume.info.get("patientOrientation", ""))[:1]
-    upright = abs(picture.volume.directions[2, 2 - (1 if picture.axis == 0 else 0)]) > 0.7
-    if upright and abs(towards[0]) > 0.7:
-        return bool(towards[0] > 0), _("by the image's position in the patient")
-    if stated in ("L", "R"):
-        return stated == "R", _("by the file (Patient Orientation)")
-    if towards[0] > 0.7:
-        return True, _("by the image's axes: columns run to the patient's right")
-    return False, _("as usual: the patient's right on the left of the image")
-
-
 def _measured(
     picture: Radiograph, plane: np.ndarray, found: LungFields, of_side: tuple[int, int]
 ) -> tuple[Table, dict[str, float]]:
     known = picture.spacing_known
+    # Without a pixel size an area means nothing: pixels stand in the table, and no figure is compared.
     pixel = float(np.prod(picture.spacing)) / 100 if known else 1.0
     unit = "cm2" if known else _("pixels")
     counts = np.bincount(plane.ravel(), minlength=3)
@@ -114,7 +100,9 @@ def _measured(
         share = 100 * float(counts[segment.value]) / plane.size
         rows.append((segment.name, area, share, round(confidence, 4), found.pieces[side]))
         word = segment.name.replace(" lung", "Lung")
-        metrics |= {f"{word}Area": area, f"{word}Confidence": confidence}
+        metrics |= {f"{word}Share": share, f"{word}Confidence": confidence}
+        if known:
+            metrics[f"{word}Area"] = area
     areas = counts[1:3]
     metrics["symmetry"] = float(areas.min() / areas.max()) if areas.max() else 0.0
     columns = ("segment", f"area ({unit})", "share of the image (%)", "confidence", "pieces")

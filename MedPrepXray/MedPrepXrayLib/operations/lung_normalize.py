@@ -94,7 +94,8 @@ class LungNormalize:
                 _square(volume, picture, self.size, part)
                 for volume, part in ((scaled, job.part(0.5, 0.8)), (fields, job.part(0.8, 0.9)))
             )
-            metrics["pixelSize"] = scaled.spacing[0 if picture.axis != 2 else 1]
+            if picture.spacing_known:
+                metrics["pixelSize"] = scaled.spacing[0 if picture.axis != 2 else 1]
         if self.outside == "zero":
             # After resampling, so that the lungs' edge is not mixed with zeros.
             scaled = scaled.with_array(np.where(fields.array != 0, scaled.array, np.float32(0)))

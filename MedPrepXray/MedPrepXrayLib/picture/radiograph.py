@@ -80,7 +80,8 @@ class Radiograph:
     def labels(self, plane: np.ndarray, segments: tuple[Segment, ...]) -> LabelVolume:
         """A label map (j, i) of whole numbers at the same place."""
         made = self.back(plane)
-        return LabelVolume(made.array, made.ijkToRAS, "", "", {}, segments=segments)
+        info = {} if self.spacing_known else {"spacingKnown": False}
+        return LabelVolume(made.array, made.ijkToRAS, "", "", info, segments=segments)
 
     def mask(self, labels: LabelVolume) -> np.ndarray:
         """The values (j, i) of a label map on the radiograph's grid.
@@ -132,6 +133,21 @@ def radiograph(image: Volume) -> Radiograph:
     # What the volume says of its values no longer holds once colours have become one.
     volume = image if image.components == 1 else replace(image, display=None)
     return Radiograph(plane, volume, axis, flips, _bits(plane), notes)
+
+
+def right_is_right(picture: Radiograph) -> tuple[bool, str]:
+    """Whether the patient's right is on the right of the plane (it is not, as a rule), and who says so."""
+    columns = [axis for axis in range(3) if axis != picture.axis][1]
+    towards = picture.volume.directions[:, 2 - columns] * (-1 if picture.flips[1] else 1)
+    stated = str(picture.volume.info.get("patientOrientation", ""))[:1]
+    upright = abs(picture.volume.directions[2, 2 - (1 if picture.axis == 0 else 0)]) > 0.7
+    if upright and abs(towards[0]) > 0.7:
+        return bool(towards[0] > 0), _("by the image's position in the patient")
+    if stated in ("L", "R"):
+        return stated == "R", _("by the file (Patient Orientation)")
+    if towards[0] > 0.7:
+        return True, _("by the image's axes: columns run to the patient's right")
+    return False, _("as usual: the patient's right on the left of the image")
 
 
 def _slice_axis(image: Volume) -> int:
