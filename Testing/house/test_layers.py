@@ -16,6 +16,7 @@ A new file needs no entry: its folder says what it is.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -276,6 +277,18 @@ def test_every_wing_is_there():
     folders = [REPOSITORY / lib.removesuffix("Lib") / lib / wing for lib in WINGS for wing in WINGS[lib]]
     gone = [folder for folder in folders if not (folder / "__init__.py").is_file()]
     assert not gone, f"WINGS names folders that are not there: {gone}"
+
+
+def test_the_page_has_the_same_wings_and_its_index_leads_somewhere():
+    page = (REPOSITORY / "Docs" / "architecture.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \| (\w+) \| .*\|$", page, re.MULTILINE)
+    assert told == [row for row in WINGS["MedPrepCommonLib"].items() if row[0]]
+    for library in set(WINGS) - {"MedPrepCommonLib"}:
+        row = re.search(rf"^\| `{library}` \| (.*) \|$", page, re.MULTILINE)[1]
+        assert re.findall(r"`(\w+)`", row) == [wing for wing in WINGS[library] if wing]
+    index = re.findall(r"^\| [^|]+\? \| `([^`]+)` \|$", page, re.MULTILINE)
+    assert len(index) >= 20
+    assert [path for path in index if not (REPOSITORY / path).is_file()] == []
 
 
 def test_imports_point_down():
