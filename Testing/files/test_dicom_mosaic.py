@@ -57,6 +57,7 @@ def siemens(
     private=True,
     csa_header=True,
     fields=(),
+    **elements,
 ):
     """A mosaic whose first slice begins at `first`; tiles go along the normal, or against it (`sign`)."""
     slices = np.random.default_rng(count).integers(1, 4000, (count, 6, 8)).astype(np.uint16)
@@ -68,7 +69,7 @@ def siemens(
         tiles,
         ImageOrientationPatient=list(cosines),
         ImagePositionPatient=[round(float(v), 6) for v in corner],
-        **MR,
+        **{**MR, **elements},
     )
     normal = sign * np.cross(row, column)
     if private:
@@ -155,3 +156,25 @@ def test_tiles_of_uih_lie_where_their_items_say(tmp_path, listed):
     volume = read_volume(tmp_path / "a.dcm")
     assert np.array_equal(volume.array, slices[::-1]) and volume.spacing == pytest.approx((2.5, 3.0, 4.0))
     np.testing.assert_allclose(volume.ijkToRAS[:3, 3], [-1, -2, 24])
+
+
+@pytest.mark.parametrize("types", [None, ["ORIGINAL", "PRIMARY"]])
+def test_a_mosaic_is_known_without_its_word(tmp_path, types):
+    slices, _places = siemens(tmp_path / "a.dcm", ImageType=types)
+    volume = read_volume(tmp_path / "a.dcm")
+    assert np.array_equal(volume.array, slices) and volume.info["mosaic"] == 7
+    # The number of tiles went with the private elements; the size is that of no echo-planar picture.
+    matrix = {"AcquisitionMatrix": [8, 0, 0, 6], "ScanningSequence": "EP"}
+    siemens(tmp_path / "b.dcm", ImageType=types, private=False, csa_header=False, **matrix)
+    with pytest.raises(FileError, match="is a mosaic"):
+        read_volume(tmp_path / "b.dcm")
+
+
+def test_interpolated_pictures_and_other_private_elements_are_no_mosaic(tmp_path):
+    plane = np.ones((24, 32), np.uint16)
+    matrix = {"AcquisitionMatrix": [12, 0, 0, 16], "ScanningSequence": "EP"}
+    data = dicomfiles.dataset(plane, **{**MR, **matrix, "ImageType": ["ORIGINAL", "PRIMARY"]})
+    data.private_block(0x0019, "GEMS_ACQU_01", create=True).add_new(0x0A, "US", 9)
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    volume = read_volume(tmp_path / "a.dcm")
+    assert volume.shape == (1, 24, 32) and "mosaic" not in volume.info

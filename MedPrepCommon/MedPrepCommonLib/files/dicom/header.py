@@ -29,8 +29,8 @@ _TAG_NAMES = """
     WindowCenter WindowWidth ConvolutionKernel KVP ViewPosition ViewCodeSequence PatientPosition
     BodyPartExamined AnatomicRegionSequence PatientOrientation Manufacturer ManufacturerModelName
     MagneticFieldStrength EchoTime RepetitionTime InversionTime FlipAngle EchoTrainLength SequenceName
-    PulseSequenceName ScanningSequence SequenceVariant MRAcquisitionType PixelIntensityRelationship
-    PresentationIntentType LossyImageCompression LossyImageCompressionRatio ImageLaterality Laterality
+    PulseSequenceName ScanningSequence SequenceVariant AcquisitionMatrix MRAcquisitionType
+    PixelIntensityRelationship PresentationIntentType LossyImageCompression LossyImageCompressionRatio ImageLaterality Laterality
     FrameLaterality VOILUTSequence ContrastBolusAgent ContrastBolusAgentSequence ConversionType
     BurnedInAnnotation
 """
@@ -39,7 +39,9 @@ TAGS = tuple(_TAG_NAMES.split())
 _ALWAYS_WORDS = """
     SOPClassUID Modality Rows Columns NumberOfFrames SamplesPerPixel BitsAllocated PhotometricInterpretation
 """
-_ALWAYS = _ALWAYS_WORDS.split()
+#: Private elements with the number of tiles of a mosaic (Siemens with its creator, UIH).
+TILES = (0x00190010, 0x0019100A, 0x00651050)
+_ALWAYS = (*_ALWAYS_WORDS.split(), *TILES)
 # Objects with rows and columns that are not images of the patient.
 _NO_IMAGES_WORDS = """
     SEG SR PR KO RTSTRUCT RTPLAN RTDOSE RWV REG DOC FID AU PLAN

@@ -24,15 +24,18 @@ from ...core.i18n import _
 from .. import checks
 from .header import number_of, numbers_of, text_of
 
+_SIEMENS_CREATOR = (0x0019, 0x0010)
 _SIEMENS_COUNT = (0x0019, 0x100A)
 _SIEMENS_CSA = (0x0029, 0x1010)
 _UIH_COUNT = (0x0065, 0x1050)
 _UIH_SLICES = (0x0065, 0x1051)
-#: Private elements that a header must be read with.
+#: Private elements that a header must be read with to take a mosaic apart.
 TAGS = tuple(
     group << 16 | element for group, element in (_SIEMENS_COUNT, _SIEMENS_CSA, _UIH_COUNT, _UIH_SLICES)
 )
 _MOST_TILES = 1024
+# Times that a picture is wider than what was acquired, from which it is more than interpolated.
+_TILES = 3
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,10 @@ class Mosaic:
 def is_mosaic(header: Any) -> bool:
     """Whether a single image says that it is a mosaic."""
     types = text_of(header, "ImageType").upper().split("\\")
-    if "MOSAIC" in types:
-        return (number_of(header, "NumberOfFrames") or 1) <= 1
-    return "VFRAME" in types
+    if (number_of(header, "NumberOfFrames") or 1) > 1:
+        return False
+    # Anonymisers take words out of ImageType; the number of tiles or the picture's size are left then.
+    return "MOSAIC" in types or "VFRAME" in types or _count(header, {}) > 1 or _is_far_larger(header)
 
 
 def read_mosaic(path: Path, header: Any) -> Mosaic:
@@ -128,6 +132,15 @@ def _in_a_row(
     return first + np.arange(count)[:, None] * way * abs(step)
 
 
+def _is_far_larger(header: Any) -> bool:
+    """Whether an echo-planar picture has three times the pixels of what was acquired, or more, each way."""
+    matrix = [value for value in numbers_of(header, "AcquisitionMatrix", 4) or () if value > 0]
+    if "EP" not in text_of(header, "ScanningSequence").split("\\") or len(matrix) != 2:
+        return False
+    sizes = sorted((int(header.Rows), int(header.Columns)))
+    return all(n % m == 0 and n / m >= _TILES for n, m in zip(sizes, sorted(matrix), strict=True))
+
+
 def _refusal(path: Path, lacking: str) -> FileError:
     return FileError(
         _("{path} is a mosaic: all slices as tiles of one picture. It does not say {what}.").format(
@@ -139,11 +152,12 @@ def _refusal(path: Path, lacking: str) -> FileError:
 
 
 def _count(header: Any, fields: Mapping[str, list[str]]) -> int:
-    for tag in (_UIH_COUNT, _SIEMENS_COUNT):
-        if tag in header:
-            value = _whole(header[tag].value)
-            if value:
-                return value
+    if _UIH_COUNT in header and text_of(header, "Manufacturer").upper().startswith("UIH"):
+        return _whole(header[_UIH_COUNT].value)
+    # Others than Siemens keep something else there.
+    creator = str(header[_SIEMENS_CREATOR].value) if _SIEMENS_CREATOR in header else ""
+    if _SIEMENS_COUNT in header and creator.upper().startswith("SIEMENS"):
+        return _whole(header[_SIEMENS_COUNT].value)
     return _whole((fields.get("NumberOfImagesInMosaic") or [""])[0])
 
 
