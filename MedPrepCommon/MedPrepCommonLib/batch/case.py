@@ -231,6 +231,11 @@ def limit_threads(count: int) -> None:
 def _words(error: MedPrepError, order: Mapping[str, Any]) -> dict[str, str]:
     """An error's texts without paths, file names, identifiers or names from the cases file."""
     texts = {"wrong": error.wrong, "expected": error.expected, "advice": error.advice}
+    roots = {str(Path(source["path"])): f"<{name}>" for name, source in order.get("inputs", {}).items()}
+    for part in sorted(error.private, key=len, reverse=True):
+        mark = next((mark for root, mark in roots.items() if part.startswith(root)), "<...>")
+        if len(part) > 2:
+            texts = {key: text.replace(part, mark) for key, text in texts.items()}
     for name, source in order.get("inputs", {}).items():
         path = Path(source["path"])
         mark = f"<{name}>"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+_Error = TypeVar("_Error", bound="MedPrepError")
+
 
 class MedPrepError(Exception):
     """Base of every error that a user may see.
@@ -11,11 +15,22 @@ class MedPrepError(Exception):
     wrong : what was found, with the value.
     expected : what would have been right.
     advice : what the user can do now.
+
+    Attributes
+    ----------
+    private : parts of these texts that a record must not hold (paths, free text of a file).
     """
+
+    private: tuple[str, ...] = ()
 
     def __init__(self, wrong: str, expected: str = "", advice: str = "") -> None:
         self.wrong, self.expected, self.advice = wrong, expected, advice
         super().__init__(" ".join(part for part in (wrong, expected, advice) if part))
+
+    def hiding(self: _Error, *parts: object) -> _Error:
+        """The same error, whose `parts` of the texts stay out of records."""
+        self.private = (*self.private, *(text for text in map(str, parts) if text))
+        return self
 
 
 class InputError(MedPrepError):

@@ -110,7 +110,8 @@ def unreadable(path: Path, error: OSError) -> FileError:
         wrong, advice = _("You have no permission to read {path}."), _("Ask its owner for access.")
     else:
         wrong, advice = _("{path} cannot be read."), str(error.strerror or error)
-    return FileError(wrong.format(path=path), _("Expected an image file or a DICOM folder."), advice)
+    expected = _("Expected an image file or a DICOM folder.")
+    return FileError(wrong.format(path=path), expected, advice).hiding(path)
 
 
 def damaged(path: Path) -> FileError:
@@ -119,7 +120,7 @@ def damaged(path: Path) -> FileError:
         _("{path} is damaged or incomplete.").format(path=path),
         _("Expected a whole image file."),
         _("Copy or export it again."),
-    )
+    ).hiding(path)
 
 
 def no_memory(path: Path) -> FileError:

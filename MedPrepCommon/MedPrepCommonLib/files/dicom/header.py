@@ -30,9 +30,9 @@ _TAG_NAMES = """
     BodyPartExamined AnatomicRegionSequence PatientOrientation Manufacturer ManufacturerModelName
     MagneticFieldStrength EchoTime RepetitionTime InversionTime FlipAngle EchoTrainLength SequenceName
     PulseSequenceName ScanningSequence SequenceVariant AcquisitionMatrix MRAcquisitionType
-    PixelIntensityRelationship PresentationIntentType LossyImageCompression LossyImageCompressionRatio ImageLaterality Laterality
-    FrameLaterality VOILUTSequence ContrastBolusAgent ContrastBolusAgentSequence ConversionType
-    BurnedInAnnotation
+    PixelIntensityRelationship PresentationIntentType LossyImageCompression LossyImageCompressionRatio
+    ImageLaterality Laterality FrameLaterality VOILUTSequence ContrastBolusAgent
+    ContrastBolusAgentSequence ConversionType BurnedInAnnotation
 """
 TAGS = tuple(_TAG_NAMES.split())
 # What the pixels' place and size need, asked for or not.

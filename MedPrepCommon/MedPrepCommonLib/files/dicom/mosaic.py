@@ -148,7 +148,7 @@ def _refusal(path: Path, lacking: str) -> FileError:
         ),
         _("Expected slices of their own, or the scanner's private elements about the tiles."),
         _("Export the series from the scanner as enhanced DICOM, without mosaic, or with private elements."),
-    )
+    ).hiding(path)
 
 
 def _count(header: Any, fields: Mapping[str, list[str]]) -> int:

@@ -57,20 +57,20 @@ def read_multiframe(path: Path, name: str, job: Job) -> Volume:
             _("{path} has {n} frames without a place in the patient.").format(path=path, n=len(frames)),
             _("Expected a stack of slices (enhanced CT or MR)."),
             _("Save the frame that you need as an image of its own."),
-        )
+        ).hiding(path)
     if len({tuple(round(v, 3) + 0.0 for v in d or ()) for d in directions}) > 1 or len(spacings) > 1:
         raise FileError(
             _("{path} has frames in different directions or sizes.").format(path=path),
             _("Expected one stack of parallel slices."),
             _("Export each stack as a series of its own."),
-        )
+        ).hiding(path)
     places = np.array([frame.place for frame in frames])
     if len({tuple(np.round(place, 3)) for place in places}) < len(frames):
         raise FileError(
             _("{path} has several frames at one place (time points or echoes).").format(path=path),
             _("Expected one frame per slice position."),
             _("Export each time point as a series of its own."),
-        )
+        ).hiding(path)
     first = frames[0]
     geometry = stack_geometry(places, direction, spacing, lone_thickness(first.measures))
     job.report(0.1, _("Reading frames"))

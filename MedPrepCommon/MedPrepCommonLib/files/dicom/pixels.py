@@ -143,7 +143,7 @@ def _refuse_wrong_decoding(path: Path, header: Any) -> None:
             _("{path} holds run-length coded colours of more than 8 bits.").format(path=path),
             _("Expected another coding of the pixels."),
             _("Export the image uncompressed."),
-        )
+        ).hiding(path)
 
 
 def _decoded(path: Path, header: Any, rescales: Sequence[tuple[float, float]]) -> np.ndarray:

@@ -66,7 +66,7 @@ def read_file(path: Path, job: Job | None = None) -> Volume:
             _("{path} holds no image.").format(path=path),
             _("Expected a DICOM file with pixels."),
             _("Choose another file, or the folder of the series."),
-        )
+        ).hiding(path)
     return _read(series_of([(path, header)])[0], job or Job.quiet())
 
 
@@ -79,7 +79,7 @@ def _read(series: DicomSeries, job: Job) -> Volume:
             ),
             _("Expected an image of a patient."),
             _("Choose another series."),
-        )
+        ).hiding(series.files[0])
     try:
         if frames_of(series.headers[0]) > 1:
             return read_multiframe(series.files[0], series.label, job)
@@ -132,7 +132,7 @@ def _read_slices(series: DicomSeries, job: Job) -> Volume:
             ),
             _("Expected one scan: this looks like two that interleave under one identifier."),
             _("Separate them into folders of their own and read one at a time."),
-        )
+        ).hiding(files[0].parent)
     array = geometry.laid_out(array)
     return Volume(
         array, geometry.ijkToRAS, series.label, text_of(first, "Modality"), info, display_window(headers)

@@ -147,7 +147,7 @@ def pick(series: Sequence[DicomSeries], wanted: int | str | None, folder: Path) 
         wrong,
         _("Expected the number, UID or description of one of them: {list}.").format(list=listing),
         _("Name one with series=, on the command line with --series."),
-    )
+    ).hiding(listing, wanted or "")
 
 
 def series_of(members: Iterable[Member]) -> list[DicomSeries]:
