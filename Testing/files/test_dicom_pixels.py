@@ -80,6 +80,27 @@ def test_floating_point_pixels(tmp_path):
     assert np.array_equal(read_volume(tmp_path / "a.dcm").array[0], wanted)
 
 
+def test_words_of_two_bytes_in_the_other_order(tmp_path):
+    stored = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    data = dicomfiles.dataset(stored, RescaleIntercept=0)
+    data.file_meta.TransferSyntaxUID = SYNTAXES["big"]
+    data.PixelData = np.frombuffer(stored.tobytes() + b"\0", "u2").byteswap().tobytes()
+    data["PixelData"].VR = "OW"
+    data.save_as(tmp_path / "a.dcm", implicit_vr=False, little_endian=False, enforce_file_format=True)
+    assert np.array_equal(read_volume(tmp_path / "a.dcm").array[0], stored)
+
+
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_small_odd_big_endian.dcm", "SC_rgb_expb.dcm", "SC_ybr_full_422_uncompressed.dcm"]
+)
+def test_colours_equal_pydicom(name):
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        pytest.skip("pydicom does not bring it along")
+    wanted = pydicom.dcmread(path)
+    assert np.abs(read_volume(path).array[0].astype(int) - wanted.pixel_array).max() <= 2
+
+
 # ---- damage
 
 

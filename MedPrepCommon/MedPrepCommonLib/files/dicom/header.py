@@ -70,10 +70,11 @@ class Pixels:
     Parameters
     ----------
     start, length : bytes of the values in the file (of a deflated file: in the inflated data set).
-    coded : in fragments (JPEG, run length ...), `length` is that of all of them.
+    coded : in fragments (JPEG, run length ...); `length` is that of all of them with their headers.
     kind : "integer", "float" or "double".
     syntax : transfer syntax UID; "" in a bare data set.
     little : whether the least byte comes first.
+    words : whether bytes are paired to words of two (OW), which an order of bytes swaps.
     """
 
     start: int
@@ -82,6 +83,7 @@ class Pixels:
     kind: str
     syntax: str
     little: bool
+    words: bool
 
 
 def read_header(path: Path, tags: Sequence[str | int] | None = TAGS) -> Any:
@@ -244,10 +246,10 @@ def _pixels(stream: BinaryIO, header: Any) -> Pixels:
         raise ValueError("no pixels")
     if length == _UNDEFINED:
         stream.seek(start)
-        length = _fragments(stream, 1 if syntax.startswith(_VIDEO) else frames_of(header))
-        if values > max(_SMALL, _DENSEST * length):
+        total, length = _fragments(stream, 1 if syntax.startswith(_VIDEO) else frames_of(header))
+        if values > max(_SMALL, _DENSEST * total):
             raise ValueError("more voxels than so few bytes can hold")
-        return Pixels(start, length, True, kind, syntax, little)
+        return Pixels(start, length, True, kind, syntax, little, False)
     if "422" in text_of(header, "PhotometricInterpretation"):
         values = values * 2 // 3
     needed = -(-values * bits // 8)
@@ -256,7 +258,8 @@ def _pixels(stream: BinaryIO, header: Any) -> Pixels:
         raise ValueError("other pixels than the header says")
     if not _is_there(stream, header, start + needed, syntax):
         raise ValueError("cut short")
-    return Pixels(start, needed, False, kind, syntax, little)
+    even = min(length, needed + needed % 2)
+    return Pixels(start, even, False, kind, syntax, little, element[4:6] == b"OW")
 
 
 def _is_there(stream: BinaryIO, header: Any, end: int, syntax: str) -> bool:
@@ -265,9 +268,9 @@ def _is_there(stream: BinaryIO, header: Any, end: int, syntax: str) -> bool:
     return stream.seek(0, 2) >= end
 
 
-def _fragments(stream: BinaryIO, frames: int) -> int:
-    """Bytes of all fragments of coded pixels, of which there are as many as frames at least."""
-    end = stream.seek(0, 1) and _size(stream)
+def _fragments(stream: BinaryIO, frames: int) -> tuple[int, int]:
+    """Bytes of all fragments, without and with their headers; each frame has one at least."""
+    start, end = stream.tell(), _size(stream)
     total = count = 0
     while (head := stream.read(8))[:4] == _ITEM and len(head) == 8:
         length = struct.unpack("<I", head[4:])[0]
@@ -278,7 +281,7 @@ def _fragments(stream: BinaryIO, frames: int) -> int:
     # The first item is the table of offsets.
     if head[:4] not in (b"\xfe\xff\xdd\xe0", b"") or count - 1 < frames:
         raise ValueError("fewer fragments than frames")
-    return total
+    return total, stream.tell() - len(head) - start
 
 
 def _size(stream: BinaryIO) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,24 @@ import SimpleITK as sitk
 from ...core.errors import FileError
 from ...core.i18n import _
 from .. import checks
-from .header import frames_of, inflate, number_of, text_of
+from .header import Pixels, frames_of, inflate, number_of, read_header, text_of
 
 _RUN_LENGTH = "1.2.840.10008.1.2.5"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_IMPLICIT = "1.2.840.10008.1.2"
+_PLAIN = "1.2.840.10008.1.2.1"
+# Secondary capture, of one frame and of several: what says nothing about the values.
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_CAPTURES = "1.2.840.10008.5.1.4.1.1.7.3"
+_PIXEL_MODULE_WORDS = """
+    Rows Columns NumberOfFrames SamplesPerPixel PlanarConfiguration PhotometricInterpretation BitsAllocated
+    BitsStored HighBit PixelRepresentation RedPaletteColorLookupTableDescriptor
+    GreenPaletteColorLookupTableDescriptor BluePaletteColorLookupTableDescriptor
+    RedPaletteColorLookupTableData GreenPaletteColorLookupTableData BluePaletteColorLookupTableData
+    SegmentedRedPaletteColorLookupTableData SegmentedGreenPaletteColorLookupTableData
+    SegmentedBluePaletteColorLookupTableData
+"""
+_PIXEL_MODULE = tuple(_PIXEL_MODULE_WORDS.split())
 
 
 def read_pixels(path: Path, header: Any, rescales: Sequence[tuple[float, float]] = ()) -> np.ndarray:
@@ -38,9 +51,10 @@ def read_pixels(path: Path, header: Any, rescales: Sequence[tuple[float, float]]
     rescales = rescales or [rescale_of(header)]
     if header.pixels.coded or not _is_plain(header):
         _refuse_wrong_decoding(path, header)
-        return _decoded(path, header, rescales)
-    stored = _stored(path, header)
-    if header.pixels.kind != "integer":
+        stored = _decoded(path, header)
+    else:
+        stored = _stored(path, header)
+    if header.pixels.kind != "integer" or stored.ndim == 4:
         return stored
     if len(set(rescales)) == 1:
         return _rescaled(stored, header, rescales[0])
@@ -96,15 +110,11 @@ def _stored(path: Path, header: Any) -> np.ndarray:
         dtype = np.dtype(f"{order}{'i' if _is_signed(header) else 'u'}{size}")
     else:
         dtype = np.dtype(order + ("f4" if where.kind == "float" else "f8"))
-    if where.syntax == _DEFLATED:
-        data = inflate(path, where.start + where.length)[where.start :]
-    else:
-        with open(path, "rb") as file:
-            file.seek(where.start)
-            data = file.read(where.length)
-    if len(data) < where.length:
-        raise checks.damaged(path)
-    values = np.frombuffer(data, dtype).reshape(frames_of(header), int(header.Rows), int(header.Columns))
+    data = _bytes(path, where)
+    if dtype.itemsize == 1 and where.words and not where.little:
+        data = np.frombuffer(data + bytes(len(data) % 2), "u2").byteswap().tobytes()
+    shape = (frames_of(header), int(header.Rows), int(header.Columns))
+    values = np.frombuffer(data, dtype, int(np.prod(shape))).reshape(shape)
     values = values.astype(dtype.newbyteorder("="), copy=False)
     if where.kind != "integer":
         return values
@@ -115,6 +125,19 @@ def _stored(path: Path, header: Any) -> np.ndarray:
         # Shifting left and back drops what lies above, and spreads the sign.
         values = np.right_shift(np.left_shift(values, allocated - 1 - high), allocated - bits)
     return values
+
+
+def _bytes(path: Path, where: Pixels) -> bytes:
+    """The values as they lie in the file."""
+    if where.syntax == _DEFLATED:
+        data = inflate(path, where.start + where.length)[where.start :]
+    else:
+        with open(path, "rb") as file:
+            file.seek(where.start)
+            data = file.read(where.length)
+    if len(data) < where.length:
+        raise checks.damaged(path)
+    return data
 
 
 def _rescaled(stored: np.ndarray, header: Any, how: tuple[float, float]) -> np.ndarray:
@@ -146,39 +169,53 @@ def _refuse_wrong_decoding(path: Path, header: Any) -> None:
         ).hiding(path)
 
 
-def _decoded(path: Path, header: Any, rescales: Sequence[tuple[float, float]]) -> np.ndarray:
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    try:
-        with _named_in_utf8(path) as name:
-            reader.SetFileName(name)
+def _decoded(path: Path, header: Any) -> np.ndarray:
+    """(frame, j, i[, c]) of stored values, as GDCM decodes them.
+
+    It is given the pixels and what describes them, nothing else: other elements, and what follows the pixels,
+    have made it loop, and its choice of a rescale depends on the class of the object.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        name = os.path.join(folder, "image.dcm")
+        _write_bare(path, header, name)
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(name)
+        try:
             image = reader.Execute()
-    except RuntimeError as error:
-        raise checks.damaged(path) from error
+        except RuntimeError as error:
+            raise checks.damaged(path) from error
     array = sitk.GetArrayFromImage(image)
     array = array if image.GetDimension() == 3 else array[np.newaxis]
     if array.shape[:3] != (frames_of(header), int(header.Rows), int(header.Columns)):
         raise checks.damaged(path)
-    return array if len(set(rescales)) == 1 else _as_each_frame_says(array, rescales)
+    return array
 
 
-@contextlib.contextmanager
-def _named_in_utf8(path: Path) -> Iterator[str]:
-    """The name of the file, or of a copy where ITK could not take it."""
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError:
-        with tempfile.TemporaryDirectory() as folder:
-            yield shutil.copy(path, os.path.join(folder, "image.dcm"))
-    else:
-        yield os.fspath(path)
+def _write_bare(path: Path, header: Any, name: str) -> None:
+    """A DICOM file of the pixels alone; low is dark in it as it lies, whatever the file says."""
+    import pydicom
 
-
-def _as_each_frame_says(array: np.ndarray, rescales: Sequence[tuple[float, float]]) -> np.ndarray:
-    """ITK rescales every frame as the first one says; where they differ, each by its own."""
-    slope, intercept = rescales[0]
-    result = np.empty(array.shape, np.float32)
-    for n, (own_slope, own_intercept) in enumerate(rescales):
-        stored = np.rint((array[n] - intercept) / slope)
-        result[n] = stored * own_slope + own_intercept
-    return result
+    where: Pixels = header.pixels
+    source = read_header(path, _PIXEL_MODULE)
+    bare = pydicom.Dataset()
+    bare.SOPClassUID = _CAPTURE if frames_of(header) == 1 else _CAPTURES
+    bare.SOPInstanceUID = "1.2.3"
+    for keyword in _PIXEL_MODULE:
+        if keyword in source:
+            bare[keyword] = source[keyword]
+    if text_of(bare, "PhotometricInterpretation") in ("MONOCHROME1", ""):
+        bare.PhotometricInterpretation = "MONOCHROME2"
+    bare.PixelData = _bytes(path, where)
+    bare["PixelData"].VR = "OB" if where.coded or not where.words else "OW"
+    syntax = _PLAIN if where.syntax in ("", _DEFLATED) else where.syntax
+    if where.coded:
+        bare["PixelData"].is_undefined_length = True
+    bare.file_meta = pydicom.dataset.FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = syntax
+    bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
+    bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        implicit, little = syntax == _IMPLICIT, where.little
+        bare.save_as(name, implicit_vr=implicit, little_endian=little, enforce_file_format=True)
