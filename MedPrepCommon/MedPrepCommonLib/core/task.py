@@ -84,10 +84,17 @@ class BackgroundTask:
         self._thread.join(seconds)
         self.poll()
 
-    def poll(self) -> bool:
-        """Hand over progress or the end of the work; True while there is more to wait for."""
+    def poll(self, patience: float = 0.0) -> bool:
+        """Hand over progress or the end of the work; True while there is more to wait for.
+
+        `patience` (seconds) is for which the caller lends its thread's time to the work before it looks: in
+        Slicer's window Qt's event loop keeps the interpreter's lock while it waits for events, so that the
+        thread only runs while Python on the main thread waits here.
+        """
         if self.finished:
             return False
+        if patience > 0:
+            self._thread.join(patience)
         running = self._thread.is_alive()
         latest, self._latest = self._latest, None
         if latest is not None and not self._cancel.is_set():

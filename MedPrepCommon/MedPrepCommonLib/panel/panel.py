@@ -28,8 +28,10 @@ from .parameter_node import inputMember, members, missingInputs, operationFrom, 
 from .summary import InputSummary, doneText
 from .views import ResultViews, fillTable
 
-# How often progress is shown and the end of a run noticed.
-POLL_MS = 50
+# In Slicer's window a thread runs only while Python on the main thread lets it (see BackgroundTask.poll): at
+# each tick the panel waits this long for the work. Between ticks Qt handles what the user does; 30 ms go
+# unnoticed.
+POLL_MS, LENT_SECONDS = 5, 0.03
 
 
 class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -331,7 +333,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def poll(self) -> None:
         """Timer: hand over progress and results of the threads."""
-        waiting = [run for run in self._runs() if run is not None and run.poll()]
+        waiting = [run for run in self._runs() if run is not None and run.poll(LENT_SECONDS)]
         if not waiting:
             self._timer.stop()
 
