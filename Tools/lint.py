@@ -17,8 +17,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDERS = ("MedPrepCommon", "MedPrepCT", "MedPrepMRI", "MedPrepXray")
 LIBRARIES = ("MedPrepCommonLib", "MedPrepCTLib", "MedPrepMRILib", "MedPrepXrayLib")
-CLEAN = ("MedPrepCommonLib/numeric",)
-LEFT = 460
+CLEAN = ("MedPrepCommonLib/numeric", "MedPrepCommonLib/files")
+LEFT = 420
 
 
 def run(*arguments: str) -> int:

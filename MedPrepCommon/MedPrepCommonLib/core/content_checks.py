@@ -51,20 +51,20 @@ def _part(volume: Volume, wanted: Wanted, seen: Recognition | None) -> Judged | 
     if side := text(volume, "laterality"):
         said = f"{said} {side}".strip()
     said = _("the file says {name}").format(name=said) if said else ""
-    sure = seen is not None and seen.parts and seen.confidence >= SURE
+    told = seen if seen is not None and seen.parts and seen.confidence >= SURE else None
     if not wanted.part:
-        if sure:
-            return Judged("pass", "; ".join(w for w in (seen.words(), said) if w))
+        if told:
+            return Judged("pass", "; ".join(w for w in (told.words(), said) if w))
         return Judged("pass", said) if said else None
     # A brain without its skull is what a head recipe cannot use, and the other way round: only content tells.
     fits = {wanted.part, "head" if wanted.part == "brain" else wanted.part}
     limit = PARTS[wanted.part]
-    if sure:
-        value = f"{seen.words()} ({seen.evidence})" if seen.evidence else seen.words()
-        if wanted.part in seen.parts:
+    if told:
+        value = f"{told.words()} ({told.evidence})" if told.evidence else told.words()
+        if wanted.part in told.parts:
             return Judged("pass", value, limit)
         advice = _("This looks like {found}; the recipe is for {wanted}. Choose another image or recipe.")
-        return Judged("fail", value, limit, advice.format(found=seen.words(), wanted=limit))
+        return Judged("fail", value, limit, advice.format(found=told.words(), wanted=limit))
     if named and not fits & set(named):
         advice = _("The recipe is for {wanted}. Choose another image or recipe.").format(wanted=limit)
         return Judged("fail", said, limit, advice)
@@ -143,8 +143,8 @@ def _kind(
 ) -> Judged | None:
     """Content where it is sure, else what the file says."""
     said = _("the file says {name}").format(name=said) if said else ""
-    sure = seen is not None and seen.kind in names and seen.confidence >= SURE
-    found = seen.kind if sure else named
+    told = seen if seen is not None and seen.kind in names and seen.confidence >= SURE else None
+    found = told.kind if told else named
     if names is VIEWS and named and wanted and named != wanted:
         found = named  # a file that says "lateral" of itself is believed, whatever the look of it
     if not found:
@@ -155,11 +155,11 @@ def _kind(
         advice = _("Make sure that it is {wanted}.").format(wanted=names[wanted])
         return Judged("warn", "; ".join(w for w in (_("cannot be told"), said) if w), names[wanted], advice)
     value = names.get(found, other)
-    if sure and seen.evidence and found == seen.kind:
-        value += f" ({seen.evidence})"
+    if told and told.evidence and found == told.kind:
+        value += f" ({told.evidence})"
     value = "; ".join(w for w in (value, said) if w)
     if not wanted or found == wanted:
-        if sure and named and named != found and not wanted:
+        if told and named and named != found and not wanted:
             advice = _("Image and header disagree: look at the image.")
             return Judged("warn", value, "", advice)
         return Judged("pass", value, names.get(wanted, ""))

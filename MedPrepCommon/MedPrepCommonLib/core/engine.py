@@ -164,7 +164,7 @@ def check_finite(volume: Volume) -> None:
 
 def _faults(spec: Operation, arguments: list[Any]) -> list[input_checks.Found]:
     """What the facts of the inputs warn of or fail; an operation by itself says it and goes on."""
-    given = {}
+    given: dict[str, Volume] = {}
     for slot, value in zip(spec.inputs, arguments, strict=True):
         volumes = value if isinstance(value, tuple) else (value,)
         given |= {f"{slot.name}{n or ''}": v for n, v in enumerate(volumes) if v is not None}

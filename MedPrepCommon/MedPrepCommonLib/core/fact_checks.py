@@ -303,7 +303,7 @@ def _scanner(volume: Volume, wanted: Wanted, seen: object) -> Judged | None:
         return Judged("fail", value, _("one kind of scanner"), advice)
     parts = [text(volume, key) for key in ("manufacturer", "model", "convolutionKernel")]
     for key, unit in (("magneticFieldStrength", "T"), ("kvp", "kV")):
-        value = number(volume, key)
-        parts.append(f"{value:g} {unit}" if value else "")
+        measured = number(volume, key)
+        parts.append(f"{measured:g} {unit}" if measured else "")
     value = ", ".join(part for part in parts if part)
     return Judged("pass", value) if value else None

@@ -187,12 +187,15 @@ def _note_digests(total: Result, recipe: Recipe, digests: Mapping[str, str]) -> 
     for name, digest in digests.items():
         step, _dot, result = recipe.outputs[name].rstrip("?").rpartition(".")
         made.setdefault(step, {})[result] = digest
-    for kind in (total.images, total.labels):
-        for name, volume in kind.items():
-            step = recipe.outputs[name].rpartition(".")[0]
-            if step:
-                *earlier, last = volume.history
-                kind[name] = replace(volume, history=(*earlier, {**last, "outputs": made[step]}))
+
+    def noted(name: str, history: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        step = recipe.outputs[name].rpartition(".")[0]
+        return (*history[:-1], {**history[-1], "outputs": made[step]}) if step else history
+
+    for name, volume in total.images.items():
+        total.images[name] = replace(volume, history=noted(name, volume.history))
+    for name, labels in total.labels.items():
+        total.labels[name] = replace(labels, history=noted(name, labels.history))
 
 
 def _needed(recipe: Recipe, name: str, after: int) -> bool:

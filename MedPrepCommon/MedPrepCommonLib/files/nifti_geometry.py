@@ -62,7 +62,7 @@ def geometry(path: Path, header: Header) -> tuple[np.ndarray, dict[str, Any]]:
     if header.qform > 0:
         stated.append(Place("qform", header.qform, _usable(_qform(header, scale))))
     taken = next((place for place in stated if place.matrix is not None), None)
-    if taken is None:
+    if taken is None or taken.matrix is None:
         matrix = _usable(_sizes_alone(header, scale))
         if stated or matrix is None:
             raise _no_position(path, header)
@@ -172,7 +172,7 @@ def _conflict(taken: Place, others: list[Place], header: Header, scale: float) -
     # The axis across a single slice is free.
     real = np.array(header.sizes[:3]) > 1
     for other in others:
-        if other.matrix is None:
+        if other.matrix is None or taken.matrix is None:
             return _words(taken, other, {})
         sizes = _lengths(other.matrix) / _lengths(taken.matrix) - 1
         turned = _angle(taken.matrix, other.matrix, real)
@@ -182,6 +182,7 @@ def _conflict(taken: Place, others: list[Place], header: Header, scale: float) -
             return _words(taken, other, {"mm": away, "degrees": turned, "percent": percent})
     stated = np.array([abs(float(step)) * scale for step in header.pixdim[1:4]])
     known = np.isfinite(stated) & (stated > 0) & real
+    assert taken.matrix is not None  # what is taken has one
     sizes = np.abs(stated / _lengths(taken.matrix) - 1)[known]
     if sizes.size and sizes.max() > _SIZE:
         alone = np.diag([*np.where(np.isfinite(stated), stated, 0.0), 1.0])
@@ -225,6 +226,7 @@ def _words(taken: Place, other: Place, apart: dict[str, float]) -> dict[str, Any
 
 
 def _record(place: Place) -> dict[str, Any]:
+    assert place.matrix is not None  # only places with a position are told
     return {
         "source": place.words,
         "spacing": [round(float(v), 6) for v in _lengths(place.matrix)],

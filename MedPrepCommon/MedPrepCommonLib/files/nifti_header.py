@@ -118,8 +118,9 @@ def _unpacked(data: bytes, order: str, second: bool) -> Header:
         quaternion, rows = unpack("6f", 256), unpack("12f", 280)
     count = dim[0]
     sizes = tuple(dim[1 : count + 1]) + (1,) * (7 - count) if 1 <= count <= 7 else (0,) * 7
+    (slope, intercept), (qform, sform) = scaling, codes
     return Header(
-        order, count, sizes, datatype, pixdim, units & 7, offset, *scaling, *codes, quaternion,
+        order, count, sizes, datatype, pixdim, units & 7, offset, slope, intercept, qform, sform, quaternion,
         np.reshape(rows, (3, 4)).astype(np.float64),
     )  # fmt: skip
 

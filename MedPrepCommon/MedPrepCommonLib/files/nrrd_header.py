@@ -159,7 +159,7 @@ def _dtype(path: Path, fields: dict[str, str]) -> np.dtype:
         return dtype
     if order not in _ORDERS:
         raise checks.damaged(path)
-    return dtype.newbyteorder(_ORDERS[order])
+    return np.dtype(_ORDERS[order] + dtype.str[1:])
 
 
 def _kinds(path: Path, fields: dict[str, str], dimension: int) -> tuple[str, ...]:

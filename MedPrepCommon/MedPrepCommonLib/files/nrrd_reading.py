@@ -51,7 +51,7 @@ def read_nrrd(path: Path) -> Volume:
 def _in_order(header: Header, values: np.ndarray) -> np.ndarray:
     """(k, j, i) or (k, j, i, component)."""
     axis = header.component_axis
-    array = values.reshape(header.sizes[::-1])
+    array: np.ndarray = values.reshape(header.sizes[::-1])
     if axis is not None:
         array = np.moveaxis(array, array.ndim - 1 - axis, -1)
         if array.shape[-1] == 1:

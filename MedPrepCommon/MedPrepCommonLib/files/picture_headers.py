@@ -134,7 +134,8 @@ class Tiff(Picture):
 def tiff(path: Path, data: bytes) -> Tiff:
     """Check a TIFF: one page, of a kind whose values are known, every strip or tile within the file."""
     order = "<" if data[:2] == b"II" else ">"
-    pages, place, first, seen = 0, _number(path, data, order, 4, "I"), None, set()
+    pages, place, first = 0, _number(path, data, order, 4, "I"), None
+    seen: set[int] = set()
     while place:
         if place in seen or len(seen) > 10_000:
             raise checks.damaged(path)

@@ -42,7 +42,7 @@ def read_picture(path: Path, kind: str) -> Volume:
 
 def _decoded(path: Path, kind: str, data: bytes) -> tuple[np.ndarray, int]:
     header = getattr(picture_headers, kind)(path, data)
-    plain = path
+    plain: Path | None = path
     turned = isinstance(header, picture_headers.Tiff) and (header.orientation, header.photometric) != (1, 1)
     if turned or not _has_plain_name(path):
         plain = None

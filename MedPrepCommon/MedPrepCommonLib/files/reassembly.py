@@ -98,7 +98,7 @@ def reassemble(
     weights = [_profile(n, blend) for n in patches.size]
     put = _vote if segments is not None else _average
     array, covered = put(read, starts, weights, patches.shape, outside, job)
-    fields = {
+    fields: dict[str, Any] = {
         "name": name,
         "modality": patches.modality,
         "history": patches.history,
