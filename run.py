@@ -45,6 +45,8 @@ Working on MedPrep
   test [PYTEST ARGS]  the tests; slow ones with: test -m slow
   lint [PATHS]        style, format and types
   bench [--peers]     speed beside SimpleITK, scipy and scikit-image; --peers adds MONAI and TorchIO
+  fuzz [--inputs N --seed S --kind KIND]
+                      broken and hostile inputs, each in a process of its own (Linux)
   setup [--again]     only makes the environment; --again makes it anew
 
 The first run installs the packages of requirements.txt into .venv beside this file (bench --peers:
@@ -125,6 +127,8 @@ def command_of(verb, arguments):
         return [os.path.join(HERE, "Tools", "lint.py")] + [absolute(argument) for argument in arguments], HERE
     if verb == "bench":
         return [os.path.join(HERE, "Testing", "bench")] + arguments, None
+    if verb == "fuzz":
+        return [os.path.join(HERE, "Testing", "fuzzing")] + arguments, None
     return ["-m", "MedPrepCommonLib.cli", verb] + arguments, None
 
 

@@ -186,6 +186,7 @@ def test_nrrd_as_pynrrd_writes_and_reads_it(tmp_path):
         {"space directions": "(1e-8,0,0) (0,0.8,0) (0,0,2.5)"}, {"space origin": "(1,2)"},
         {"byte skip": "-2"},
         {"line skip": "1000000000000"}, {"kinds": "complex domain domain"}, {"kinds": "domain domain time"},
+        {"kinds": "domain domain 7"},
         {"data file": "/etc/passwd"}, {"data file": "../a.raw"}, {"data file": "/dev/zero"},
         {"data file": "."},
         {"data file": "%s.raw 1 3 1"}, {"data file": "%n.raw 1 3 1"}, {"data file": "a%d.raw 5 1 1"},

@@ -42,7 +42,7 @@ OF_RUN = {
     "reassemble",
     "qc",
 }
-OF_ENVIRONMENT = {"python", "test", "lint", "bench", "setup"}
+OF_ENVIRONMENT = {"python", "test", "lint", "bench", "fuzz", "setup"}
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,8 @@ def copy_safely(source: Path, target: Path) -> None:
                 plain = zipfile.ZipInfo(member.filename, member.date_time)
                 with found.open(member) as reading, copy.open(plain, "w", force_zip64=True) as writing:
                     shutil.copyfileobj(reading, writing, 1 << 20)
+    except OSError as error:
+        raise checks.unreadable(source, error) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise checks.damaged(source) from error
 

@@ -50,6 +50,11 @@ _UNIT_WORDS = {
 MILLIMETRES = {word: size for size, words in _UNIT_WORDS.items() for word in words}
 _DOMAIN = ("domain", "space", "time", "???", "none")
 _COMPLEX = ("complex",)
+# Kinds of an axis that runs over the values of a voxel.
+_VALUES = re.compile(
+    r"vector|covariant-vector|normal|stub|scalar|list|point|quaternion|[234]-(vector|color|normal|gradient)"
+    r"|(rgb|rgba|hsv|xyz)-color|[23]d-(masked-)?(symmetric-)?matrix"
+)
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,8 @@ def _check_kinds(header: Header) -> None:
     if any(kind in _COMPLEX for kind in kinds):
         raise checks.complex_values(path)
     outside = [n for n, kind in enumerate(kinds) if kind not in _DOMAIN]
+    if not all(_VALUES.fullmatch(kinds[n]) for n in outside):
+        raise checks.damaged(path)
     if len(outside) > 1:
         raise checks.unsupported(path, _("several axes of values"), _("one axis of values per voxel"))
     inside = [n for n in range(len(sizes)) if n not in outside]
