@@ -218,3 +218,13 @@ def test_a_png_of_a_billion_pixels(tmp_path):
     (tmp_path / "a.png").write_bytes(data.replace(chunk(b"IHDR", head), chunk(b"IHDR", small)))
     with pytest.raises(FileError, match="damaged"):
         read_volume(tmp_path / "a.png")
+
+
+def test_cases_take_jfif_and_bmp_and_count_webp(tmp_path):
+    from MedPrepCommonLib.cases import layouts
+
+    for name, kind in (("a.jfif", "JPEG"), ("b.bmp", "BMP"), ("c.webp", "WEBP"), ("d.WEBP", "WEBP")):
+        Image.fromarray(shapes(colours=3)).save(tmp_path / name, kind)
+    found = layouts.read(tmp_path, "folder")
+    assert [row["image"] for row in found.rows] == ["a.jfif", "b.bmp"]
+    assert sum(found.left.values()) == 2 and ".webp" in next(iter(found.left))

@@ -14,7 +14,10 @@ from ..files.reading import stem
 from .table import Case
 
 # What reading.read_volume knows by its suffix; DICOM files come as folders, through `medprep cases`.
-IMAGES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+IMAGES = (*_VOLUMES, ".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".tif", ".tiff", ".bmp")
+# Pictures that it does not read: a list of cases says how many were left out.
+OTHER_PICTURES = (".webp", ".gif", ".jp2", ".heic", ".avif")
 
 
 def from_folder(folder: str | os.PathLike[str], recipe: Recipe, patterns: Sequence[str]) -> list[Case]:

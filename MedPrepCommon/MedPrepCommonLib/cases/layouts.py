@@ -21,7 +21,7 @@ from ..core.job import Job
 from ..core.parameters import nearest
 from ..files.reading import stem
 from . import dicomtree
-from .folder import IMAGES
+from .folder import IMAGES, OTHER_PICTURES
 from .table import CASE, LABEL, PATIENT, SERIES, SPLIT
 
 Row = dict[str, str]
@@ -125,6 +125,9 @@ def _folder(root: Path, job: Job) -> Found:
     for file in _files(root, *IMAGES):
         *folders, name = file.split("/")
         found.rows.append({CASE: "-".join([*folders, stem(name)]), "image": file})
+    for file in _files(root, *OTHER_PICTURES):
+        kind = _("picture of a kind that is not read ({suffix})")
+        found.left[kind.format(suffix=Path(file).suffix.lower())] += 1
     return found
 
 
