@@ -211,7 +211,7 @@ def test_results_that_somebody_added_to_are_not_thrown_away(tmp_path: Path) -> N
     (out / "cases" / "case-000" / "notes.txt").write_text("mine")
     changed = plan.with_settings({"normalize.range": "[-1, 1]"})
     found = running.run(changed, cases, out, running.Plan(workers=0, resume=True))
-    assert "did not write (notes.txt)" in found.failed["case-000"]["wrong"]
+    assert "holds files that MedPrep did not write" in found.failed["case-000"]["wrong"]
     assert (out / "cases" / "case-000" / "notes.txt").read_text() == "mine"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from ..core import provenance, runner
 from ..core import recipe as recipes
 from ..core.errors import Cancelled, FileError, MedPrepError
-from ..core.i18n import _
+from ..core.i18n import _, told
 from ..core.job import Job
 from ..core.task import as_medprep_error
 from ..core.volume import Volume
@@ -64,7 +64,10 @@ def work(order: Mapping[str, Any], cancelled: Callable[[], bool] | None = None) 
     except Cancelled:
         outcome["status"] = "cancelled"
     except _Stop as stop:
-        outcome |= {"status": "stop", "error": _words(stop.error, {})}
+        # For the one who started the batch; no record keeps it.
+        error = stop.error
+        words = {"wrong": error.wrong, "expected": error.expected, "advice": error.advice}
+        outcome |= {"status": "stop", "error": {key: str(text) for key, text in words.items()}}
     outcome |= {"seconds": time.perf_counter() - start, "peak": peak_memory()}
     return outcome
 
@@ -228,28 +231,45 @@ def limit_threads(count: int) -> None:
         sys.modules["cv2"].setNumThreads(count)
 
 
+# Words of systems and of DICOM that say nothing about a person.
+_MODALITIES = {"CT", "MR", "CR", "DX", "DR", "XR", "MG", "RF", "XA", "PT", "NM", "US", "OT"}
+_SYSTEM = {os.strerror(code) for code in errno.errorcode} | _MODALITIES
+
+
 def _words(error: MedPrepError, order: Mapping[str, Any]) -> dict[str, str]:
-    """An error's texts without paths, file names, identifiers or names from the cases file."""
+    """An error's fixed words; of what was filled in: numbers, the recipe's names, which input."""
+    # What Python raised has a name of its own.
+    known = _SYSTEM | _strings(order["recipe"]) | {type(error.__cause__).__name__}
+    private = set(error.private) | set(order.get("secrets", ()))
+    paths = {name: Path(source["path"]) for name, source in order["inputs"].items()}
+    for name, source in order["inputs"].items():
+        # An input's own parts are never kept, though a recipe may use the same word.
+        private |= {source["series"], *paths[name].parts, stem(paths[name])}
+    private -= _SYSTEM
+
+    def keep(text: str) -> str:
+        for name, path in paths.items():
+            if text.strip("'") in (path.name, stem(path)) or Path(text).is_relative_to(path):
+                return f"<{name}>"
+        pieces = re.split(r"(, | x |; )", text)
+        if not any(piece.strip() in private for piece in pieces):
+            # Digits of a date or an identifier are longer.
+            short = re.compile(r"[-+(\[]*\d{0,5}(\.\d{1,6})?( ?(mm|ml|HU|%|[KMGT]B|bytes))?[)\]]*")
+            if all(piece in known or short.fullmatch(piece) for piece in pieces[::2]):
+                return text
+        return "<...>"
+
     texts = {"wrong": error.wrong, "expected": error.expected, "advice": error.advice}
-    roots = {str(Path(source["path"])): f"<{name}>" for name, source in order.get("inputs", {}).items()}
-    for part in sorted(error.private, key=len, reverse=True):
-        mark = next((mark for root, mark in roots.items() if part.startswith(root)), "<...>")
-        if len(part) > 2:
-            texts = {key: text.replace(part, mark) for key, text in texts.items()}
-    for name, source in order.get("inputs", {}).items():
-        path = Path(source["path"])
-        mark = f"<{name}>"
-        hidden = sorted({str(path), path.name, stem(path), str(path.parent)}, key=len, reverse=True)
-        for secret in [*hidden, source["series"]]:
-            if len(secret) > 2:
-                texts = {key: text.replace(secret, mark) for key, text in texts.items()}
-        texts = {key: re.sub(rf"{mark}[\\/][^\s,;()]*", mark, text) for key, text in texts.items()}
-    for secret in order.get("secrets", ()):
-        if len(secret) > 2:
-            texts = {key: text.replace(secret, "<...>") for key, text in texts.items()}
-    # Unique identifiers of DICOM, and addresses of Python objects.
-    rest = re.compile(r"\b\d+(\.\d+){5,}\b|\b0x[0-9a-f]{6,}\b")
-    return {"kind": type(error).__name__, **{key: rest.sub("<...>", text) for key, text in texts.items()}}
+    return {"kind": type(error).__name__, **{key: told(text, keep) for key, text in texts.items()}}
+
+
+def _strings(record: Any) -> set[str]:
+    """Every word of a recipe: names of inputs, steps, operations, parameters and their values."""
+    if isinstance(record, Mapping):
+        return set().union(*([{str(key)} | _strings(value) for key, value in record.items()] or [set()]))
+    if isinstance(record, (list, tuple)):
+        return set().union(*([_strings(value) for value in record] or [set()]))
+    return {record} if isinstance(record, str) else set()
 
 
 def _reset_peak() -> None:

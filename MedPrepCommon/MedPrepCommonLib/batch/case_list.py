@@ -19,8 +19,9 @@ def read(
     columns: Mapping[str, str],
     patterns: Sequence[str],
     pseudonyms: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] = "",
 ) -> dict[str, Case]:
-    """The cases by the name that they have in the output.
+    """The cases by the name that they have in the output, which must not lie in a folder of images.
 
     Raises
     ------
@@ -32,6 +33,12 @@ def read(
     if path.is_dir():
         if columns:
             raise ParameterError(_("--column is for a CSV file."), _("Expected --pattern for a folder."))
+        if out and Path(out).expanduser().resolve().is_relative_to(path.resolve()):
+            raise ParameterError(
+                _("The output folder {out} lies inside the folder of the images.").format(out=out),
+                _("Expected results apart from the images: a resumed batch would take them for new cases."),
+                _("Choose an --out beside {folder}.").format(folder=path.name),
+            )
         return names.public(folder.from_folder(path, recipe, patterns), path.name, salt)
     if patterns:
         raise ParameterError(_("--pattern is for a folder."), _("Expected --column for a CSV file."))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import json_text, provenance
-from ..core.errors import FileError
+from ..core.errors import FileError, MedPrepError
 from ..core.i18n import _
-from ..files import checks, text_file
+from ..files import checks, metaimage_reading, nrrd_header, text_file
 from ..outputs import folder as outputfolder
 
 DONE, LOCK, STOP, EVENTS = outputfolder.SEAL, "log/lock", "log/stop", "log/events.jsonl"
@@ -165,7 +164,7 @@ def same_failure(record: Mapping[str, Any] | None, wanted: Mapping[str, Any]) ->
 
 
 def input_digest(path: str | os.PathLike[str], series: str = "") -> str:
-    """SHA-256 of an image file, its companions (``.raw`` of an ``.mhd``), or every file of a folder.
+    """SHA-256 of just the files that :func:`read_volume` opens: an image with its data files, or a folder.
 
     Returns
     -------
@@ -179,12 +178,14 @@ def input_digest(path: str | os.PathLike[str], series: str = "") -> str:
     path = Path(path)
     digest = hashlib.sha256(series.encode())
     try:
+        if path.name.upper() == "DICOMDIR" and path.is_file():
+            path = path.parent  # as the reader does
         if path.is_dir():
             for file in sorted(p for p in path.rglob("*") if p.is_file()):
                 digest.update(f"\0{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
                 _feed(digest, file)
         else:
-            for file in (path, *_companions(path)):
+            for file in dict.fromkeys((path, *_data_files(path))):
                 digest.update(f"\0{file.stat().st_size}\0".encode())
                 _feed(digest, file)
     except FileNotFoundError:
@@ -194,18 +195,14 @@ def input_digest(path: str | os.PathLike[str], series: str = "") -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _companions(path: Path) -> list[Path]:
-    if path.suffix.lower() not in (".mhd", ".nhdr"):
-        return []
-    text = path.read_bytes()[:1_000_000].decode("utf-8", "replace")
-    found = re.search(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$(.*)", text, re.M | re.S | re.I)
-    if not found or found[1].upper() == "LOCAL":
-        return []
-    names = found[2].split("\n") if found[1].upper().startswith("LIST") else [found[1]]
-    listed = [path.parent / name.strip() for name in names if name.strip()]
-    # A printf pattern of slices: everything beside the header may belong to it.
-    patterned = any("%" in file.name for file in listed)
-    return sorted(p for p in path.parent.iterdir() if p.is_file() and p != path) if patterned else listed
+def _data_files(path: Path) -> list[Path]:
+    """Files that hold the voxels of a header; its content tells, as it tells the reader."""
+    readers = {"metaimage": metaimage_reading.data_files, "nrrd": nrrd_header.data_files}
+    try:
+        find = readers.get(checks.kind_of(path))
+        return find(path) if find else []
+    except MedPrepError:
+        return []  # the reader will say what is wrong with it
 
 
 def _feed(digest: Any, path: Path) -> None:

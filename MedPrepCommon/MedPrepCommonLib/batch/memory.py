@@ -10,6 +10,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from .. import bounds
 from ..core.errors import MedPrepError, ParameterError
 from ..core.i18n import _
 from ..core.recipe import Recipe
@@ -55,9 +56,16 @@ def _grid(path: Path) -> tuple[Sequence[int], Sequence[float]] | None:
         reader.ReadImageInformation()
         size, spacing = [*reader.GetSize(), 1, 1, 1][:3], [*reader.GetSpacing(), 1.0, 1.0, 1.0][:3]
         size[2] *= reader.GetNumberOfComponents()
-        return size, spacing
-    except (MedPrepError, RuntimeError, OSError):
+        return _usable(size, spacing)
+    except Exception:
+        # An estimate of one odd file must not stop a batch: its reader will say what is wrong with it.
         return None
+
+
+def _usable(size: Sequence[int], spacing: Sequence[float]) -> tuple[Sequence[int], Sequence[float]] | None:
+    """The grid, where its numbers are those of an image: else the target's size would mean nothing."""
+    whole = min(size) >= 1 and bounds.VOXELS.holds(math.prod(size))
+    return (size, spacing) if whole and all(bounds.SPACING.holds(mm) for mm in spacing) else None
 
 
 def _dicom_grid(folder: Path) -> tuple[Sequence[int], Sequence[float]] | None:
@@ -76,9 +84,20 @@ def _dicom_file_grid(path: Path, files: int) -> tuple[Sequence[int], Sequence[fl
         size = (int(header.Columns), int(header.Rows), frames * files)
         rows, columns = header.get("PixelSpacing") or header.get("ImagerPixelSpacing") or (1.0, 1.0)
         thick = float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1.0)
-        return size, (float(columns), float(rows), max(thick, 0.1))
+        return _usable(size, (float(columns), float(rows), max(thick, 0.1)))
     except (InvalidDicomError, AttributeError, ValueError, TypeError):
         return None
+
+
+def too_large(estimate: int, limit: int) -> MedPrepError:
+    """What to say about a case that needs more memory than may be used."""
+    return MedPrepError(
+        _("This case needs about {need} of memory; {limit} may be used.").format(
+            need=words(estimate), limit=words(limit)
+        ),
+        _("Expected an image that fits."),
+        _("Give more with --memory, resample to a coarser grid, or crop the image."),
+    )
 
 
 def parse_size(text: str) -> int:

@@ -217,7 +217,7 @@ def main() -> None:
     try:
         recipe = recipes.parse(order["recipe"])
         cases = case_list.read(
-            recipe, Path(order["cases"]), order["columns"], order["patterns"], order["pseudonyms"]
+            recipe, Path(order["cases"]), *(order[k] for k in ("columns", "patterns", "pseudonyms", "out"))
         )
         done = batch.run(recipe, cases, order["out"], _plan(order["plan"]), Job(tell, stop.is_set))
         _say({"summary": {**asdict(done), "folder": str(done.folder), "verdicts": dict(done.verdicts)}})

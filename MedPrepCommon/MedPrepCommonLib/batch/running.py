@@ -8,6 +8,7 @@ decides what to do about a worker that died.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections import Counter, deque
@@ -102,6 +103,7 @@ def run(
             _("Make splits with: medprep split CASES --out FILE"),
         )
     folder = BatchFolder(out)
+    _require_apart(cases, folder)
     folder.prepare(plan.resume)
     with folder.held(), _pool(plan, job) as (pool, threads):
         work = _Batch(cases, folder, plan, pool, threads, Events(folder.root))
@@ -113,6 +115,32 @@ def run(
             raise
         finally:
             folder.sweep()
+
+
+def _require_apart(cases: Mapping[str, Case], folder: BatchFolder) -> None:
+    """Results never lie where inputs are looked for: a resumed batch would take them for new ones."""
+    root, real = os.path.join(folder.root, ""), functools.cache(os.path.realpath)
+    for name, case in cases.items():
+        for path in case.inputs.values():
+            given = os.path.join(real(os.path.dirname(os.path.abspath(path))), os.path.basename(path))
+            if given.startswith(root) or (root.startswith(os.path.join(given, "")) and os.path.isdir(given)):
+                raise ParameterError(
+                    _("The output folder {out} and an image of case {case!r} lie in one another.").format(
+                        out=folder.root, case=name
+                    ),
+                    _("Expected results apart from the images they are made from."),
+                    _("Choose an --out beside the folder of the images."),
+                )
+
+
+class _Outcomes(dict[str, dict[str, Any]]):
+    """What came of each case, and how many failed; each is added once."""
+
+    failed = 0
+
+    def __setitem__(self, name: str, outcome: dict[str, Any]) -> None:
+        self.failed += outcome["status"] in FAILED
+        super().__setitem__(name, outcome)
 
 
 @dataclass
@@ -132,7 +160,7 @@ class _Batch:
     def all(self, recipe: Recipe, job: Job) -> Summary:
         """Fit what has to be fitted, then run every case; the records are written however it ends."""
         fits: list[dict[str, Any]] = []
-        outcomes: dict[str, dict[str, Any]] = {}
+        outcomes = _Outcomes()
         try:
             try:
                 recipe = self._fitted(recipe, fits, job)
@@ -152,7 +180,7 @@ class _Batch:
         training = [name for name, case in self.cases.items() if case.split == "train"]
         while (step := fit.unfitted(recipe)) is not None:
             self.folder.measured(step.id, "x").parent.mkdir(parents=True, exist_ok=True)
-            outcomes: dict[str, dict[str, Any]] = {}
+            outcomes = _Outcomes()
             start = 0.3 - 0.3 * 0.5 ** len(fits)
             part = job.part(start, (start + 0.3) / 2, step.op.operation.title)
             self._pass(recipe, training, step.id, part, outcomes)
@@ -175,7 +203,7 @@ class _Batch:
         names: Sequence[str],
         measure: str,
         job: Job,
-        outcomes: dict[str, dict[str, Any]],
+        outcomes: _Outcomes,
     ) -> None:
         """Every case once, or with `measure` what that step measures in it; adds to `outcomes`."""
         last = self.events.interrupted()
@@ -186,7 +214,7 @@ class _Batch:
         self._tell(job, outcomes, len(names))
         while waiting or self.busy:
             job.check()
-            stopped = self.plan.fail_fast and any(o["status"] in FAILED for o in outcomes.values())
+            stopped = self.plan.fail_fast and outcomes.failed > 0
             if stopped and not self.busy:
                 break
             if not stopped:
@@ -205,7 +233,7 @@ class _Batch:
         recipe: Recipe,
         record: Mapping[str, Any],
         measure: str,
-        outcomes: dict[str, dict[str, Any]],
+        outcomes: _Outcomes,
     ) -> None:
         """Give each free worker the next case, as far as the memory of its machine goes."""
         workers = self._workers()
@@ -220,7 +248,9 @@ class _Batch:
                 self.estimates[name] = batchmemory.estimate(paths, recipe, self.plan.scene)
             estimate = int(self.estimates[name] * self.heavier)
             if self.plan.memory and estimate > self.plan.memory:
-                outcomes[waiting.popleft()] = self._failed(name, _too_large(estimate, self.plan.memory))
+                outcomes[waiting.popleft()] = self._failed(
+                    name, batchmemory.too_large(estimate, self.plan.memory)
+                )
                 continue
             used = sum(size for other, _name, size in self.busy.values() if other.host == worker.host)
             # Alone it may try, whatever the estimate says: only --memory is a promise to somebody.
@@ -273,9 +303,7 @@ class _Batch:
             "secrets": [s for s in {case.patient, case.id} - {name} if s],
         }
 
-    def _ended(
-        self, name: str, outcome: dict[str, Any], outcomes: dict[str, dict[str, Any]], measure: str
-    ) -> None:
+    def _ended(self, name: str, outcome: dict[str, Any], outcomes: _Outcomes, measure: str) -> None:
         facts = {key: outcome.get(key) for key in ("host", "process", "seconds", "peak")}
         self.events.add(outcome["status"], name, **facts)
         if outcome["status"] == "cancelled":
@@ -290,9 +318,7 @@ class _Batch:
         self.heavier = max(self.heavier, outcome["peak"] / max(self.estimates[name], 1))
         outcomes[name] = outcome
 
-    def _lost(
-        self, name: str, deaths: Counter[str], waiting: deque[str], outcomes: dict[str, dict[str, Any]]
-    ) -> None:
+    def _lost(self, name: str, deaths: Counter[str], waiting: deque[str], outcomes: _Outcomes) -> None:
         self.folder.sweep(name)
         deaths[name] += 1
         self.events.add("lost", name, times=deaths[name])
@@ -321,10 +347,9 @@ class _Batch:
         record = {"schema": "medprep-failure", "version": 1, "case": name, **kept}
         self.folder.remember_failure(name, record)
 
-    def _tell(self, job: Job, outcomes: Mapping[str, Mapping[str, Any]], total: int) -> None:
-        failed = sum(outcome["status"] in FAILED for outcome in outcomes.values())
+    def _tell(self, job: Job, outcomes: _Outcomes, total: int) -> None:
         text = _("{done} of {total} cases, {failed} failed").format(
-            done=len(outcomes), total=total, failed=failed
+            done=len(outcomes), total=total, failed=outcomes.failed
         )
         job.report(len(outcomes) / max(total, 1), text)
 
@@ -339,16 +364,6 @@ class _Batch:
 
 
 FAILED = ("failed", "refused")
-
-
-def _too_large(estimate: int, limit: int) -> MedPrepError:
-    return MedPrepError(
-        _("This case needs about {need} of memory; {limit} may be used.").format(
-            need=batchmemory.words(estimate), limit=batchmemory.words(limit)
-        ),
-        _("Expected an image that fits."),
-        _("Give more with --memory, resample to a coarser grid, or crop the image."),
-    )
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def batch(
     from ..batch import running as batches
     from ..core import input_checks
 
-    found = case_list.read(plan, cases, _pairs(columns, "--column"), patterns or [], pseudonyms)
+    found = case_list.read(plan, cases, _pairs(columns, "--column"), patterns or [], pseudonyms, out)
     from .progress import watched
 
     how = batches.Plan(

@@ -106,6 +106,21 @@ def read_metaimage(path: Path) -> Volume:
     return Volume(array, matrix, modality=modality, info=facts)
 
 
+def data_files(path: Path) -> list[Path]:
+    """The files that hold the voxels of a MetaImage: itself, or those that its header names.
+
+    Raises
+    ------
+    FileError
+        when the header is damaged, or names files outside of its folder.
+    """
+    header = _parse(path)
+    target = header.text("elementdatafile")
+    if target.upper() == "LOCAL":
+        return [path]
+    return _data_files(header, target, header.whole("ndims", 0))[0]
+
+
 def _parse(path: Path) -> _Header:
     with checks.opened(path) as stream:
         start = stream.read(int(bounds.TEXT_HEADER.high))

@@ -222,6 +222,17 @@ def read_values(header: Header) -> np.ndarray:
     return found.astype(header.dtype.newbyteorder("="), copy=False)
 
 
+def data_files(path: Path) -> list[Path]:
+    """The files that hold the voxels of a NRRD: itself, or those that its header names.
+
+    Raises
+    ------
+    FileError
+        when the header is damaged, or names files outside of its folder.
+    """
+    return [file for file, _start in _data_files(parse(path))[0]]
+
+
 def _data_files(header: Header) -> tuple[list[tuple[Path, int]], int]:
     """(file, first byte of its data) of every data file, and how many values each holds when several."""
     path, target = header.path, header.fields.get("data file", "")

@@ -28,6 +28,8 @@ from .leakage import Member
 SCHEMA, VERSION = "medprep-qc", 1
 _ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
 _RECORDS = ("qc.json", "provenance.json")
+# Each lists the files of a result folder.
+_LISTS = ("report.json", "done.json")
 # Endings of file names and names of folders that hold labels, and nnU-Net's number of a channel.
 _LABELS = re.compile(r"[-_.]?(labels?|masks?|seg|segmentations?|lungs?)$", re.IGNORECASE)
 _LABEL_FOLDERS = re.compile(r"(labels?|masks?|segmentations?)(tr|ts|val)?", re.IGNORECASE)
@@ -225,8 +227,9 @@ def _result(root: Path, folder: Path) -> Case:
 
 
 def _missing(folder: Path) -> str:
-    manifest = folder / "report.json"
-    names = json_text.read(manifest)["files"] if manifest.is_file() else ["report.json"]
+    # A batch writes the second; without --report it is the only one.
+    manifest = next((folder / name for name in _LISTS if (folder / name).is_file()), None)
+    names = json_text.read(manifest)["files"] if manifest else [_LISTS[0]]
     return ", ".join(name for name in names if not (folder / name).is_file())
 
 
