@@ -223,11 +223,13 @@ def test_an_existing_folder_needs_resume_and_a_strange_one_is_refused(tmp_path: 
     running.run(plan, cases, tmp_path / "out", running.Plan(workers=0))
     with pytest.raises(FileError, match="--resume"):
         running.run(plan, cases, tmp_path / "out", running.Plan(workers=0))
-    before = tree(tmp_path / "data")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "notes.txt").write_text("mine")
+    before = tree(tmp_path / "strange")
     for resume in (False, True):
         with pytest.raises(FileError, match="no batch wrote"):
-            running.run(plan, cases, tmp_path / "data", running.Plan(workers=0, resume=resume))
-    assert tree(tmp_path / "data") == before
+            running.run(plan, cases, tmp_path / "strange", running.Plan(workers=0, resume=resume))
+    assert tree(tmp_path / "strange") == before
 
 
 def test_two_batches_do_not_work_in_one_folder(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def _parts(template: str, args: tuple[object, ...], fields: dict[str, object]) -
     return found
 
 
-def _(text: str) -> Text:
+def _(text: str) -> str:
     """`text` in the user's language.
 
     The context is the one under which Slicer's tools extract the string (``slicer.i18n.getContext``): the
