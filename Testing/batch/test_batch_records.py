@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from MedPrepCommonLib.cli import app
 
-SECRETS = ("DOE", "JANE", "1960", "PLANTED", "MISS", "5000002")
+SECRETS = ("DOE", "JANE", "NE 1960", "PLANTED", "MISS", "5000002")
 
 
 def test_records_of_failed_dicom_cases_name_nobody(tmp_path):
