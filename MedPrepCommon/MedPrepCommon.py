@@ -21,10 +21,10 @@ OPERATIONS = (
     "cropForeground",
     "restore",
     "augment",
-    "denoise",
     "validate",
     "qc",
     "patches",
+    "denoise",
 )
 
 
@@ -64,6 +64,7 @@ class MedPrepCommonWidget(RecipesWidget):
 
     logicClass = MedPrepCommonLogic
     operationIds = OPERATIONS
+    extras = {"patches": "UI/PatchesFolder.ui"}
 
     def setup(self):
         """Build the panel (called by Slicer once)."""

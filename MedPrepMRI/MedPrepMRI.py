@@ -79,6 +79,7 @@ class MedPrepMRIWidget(MedPrepWidget):
     operationIds = OPERATIONS
     recipes = RECIPES
     overlays = ("biasField", "logField")
+    inputWords = {"recipeMask": _("Brain mask")}
 
 
 class MedPrepMRITest(ScriptedLoadableModuleTest, module_test.BrainScenarios):

@@ -35,4 +35,9 @@ class MedPrepInstallationTest(unittest.TestCase):
         for name in MODULES:
             folder = Path(importlib.import_module(name).__file__).parent / "Resources"
             self.assertTrue((folder / "Icons" / f"{name}.png").is_file(), name)
-            self.assertTrue((folder / "UI" / f"{name}.ui").is_file(), name)
+            widget = getattr(importlib.import_module(name), f"{name}Widget")
+            for file in widget.extras.values():
+                self.assertTrue((folder / file).is_file(), file)
+        shared = Path(importlib.import_module("MedPrepCommon").__file__).parent / "Resources" / "UI"
+        for file in ("Input.ui", "Results.ui", "Editor.ui", "Batch.ui"):
+            self.assertTrue((shared / file).is_file(), file)

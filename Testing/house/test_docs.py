@@ -27,12 +27,22 @@ OPERATIONS, RECIPES, NOTES = (
 )
 
 
-def test_the_page_of_operations_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location(
-        "operations_page", REPOSITORY / "Tools" / "operations_page.py"
-    )
+def tool_of(name: str):
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "Tools" / f"{name}.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    return tool
+
+
+def test_what_translators_get_is_up_to_date() -> None:
+    tool = tool_of("texts")
+    for name, text in tool.files().items():
+        advice = "python3 run.py python Tools/texts.py --write"
+        assert (tool.FOLDER / name).read_text(encoding="utf-8") == text, advice
+
+
+def test_the_page_of_operations_is_up_to_date() -> None:
+    tool = tool_of("operations_page")
     assert OPERATIONS.text == tool.text(), "python3 run.py python Tools/operations_page.py --write"
 
 

@@ -3,6 +3,7 @@
 import inspect
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from MedPrepCommonLib.core.operation import find, known
 # Operation id without a modality prefix: the module that shows it.
 MODULES = {"": "MedPrepCommon", "ct": "MedPrepCT", "mri": "MedPrepMRI", "xray": "MedPrepXray"}
 
+COMMON = Path(__file__).resolve().parents[2] / "MedPrepCommon" / "Resources" / "UI"
 # What a .ui file must not say about a widget that is bound to a parameter: the definition says it.
 DEFINED_ELSEWHERE = {
     "minimum", "maximum", "value", "decimals", "singleStep", "suffix", "toolTip", "checked", "currentText",
@@ -37,11 +39,17 @@ def module(slicerHost):
 
 
 def bound_widgets(module):
-    """Widgets of a module's .ui by parameter name, and every widget by name."""
-    from pathlib import Path
+    """Widgets of a module's panel by parameter name, and every widget by name."""
+    from MedPrepCommonLib.panel.layout import panelXml
 
-    layout = ET.parse(Path(module.__file__).parent / "Resources" / "UI" / f"{module.__name__}.ui")
-    widgets = list(layout.iter("widget"))
+    widget = getattr(module, f"{module.__name__}Widget")
+    made = panelXml(
+        map(find, widget.operationIds), map(recipe.load, widget.recipes), widget.extras, widget.takesColour
+    )
+    files = [Path(module.__file__).parent / "Resources" / file for file in widget.extras.values()]
+    files += [file for folder in (COMMON, *(f.parent for f in files)) for file in folder.glob("*.ui")]
+    parts = [ET.fromstring(made), *(ET.parse(file).getroot() for file in files)]
+    widgets = [widget for part in parts for widget in part.iter("widget")]
     bound = {
         prop.findtext("string"): widget
         for widget in widgets
@@ -59,7 +67,7 @@ def test_file_is_named_after_the_id(spec):
 
 
 def test_panel(spec, module):
-    from MedPrepCommonLib.panel.parameter_node import inputMember, members
+    from MedPrepCommonLib.panel.names import inputMember, members
 
     for name in modules_showing(spec):
         shown = module(name)

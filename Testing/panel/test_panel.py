@@ -78,7 +78,7 @@ def test_apply_makes_new_nodes_and_leaves_the_input_alone(qtHost, panel, ct, id)
 
 @pytest.mark.parametrize("id", CT_IDS)
 def test_presets_and_parameters_are_the_definitions(qtHost, panel, id):
-    from MedPrepCommonLib.panel.parameter_node import members
+    from MedPrepCommonLib.panel.names import members
 
     spec = find(id)
     for index, name in enumerate(spec.presets):

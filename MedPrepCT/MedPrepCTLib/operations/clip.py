@@ -14,7 +14,7 @@ from MedPrepCommonLib.numeric import blocks
 
 from ..quality.hounsfield import hu_checks, look
 
-_SPAN = Span(-4096, 32767, 10, 1)
+_SPAN = Span(-4096, 32767, 10, 1, slider=True)
 _TASK = "usual range for the task"
 
 

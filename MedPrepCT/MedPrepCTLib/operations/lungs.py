@@ -46,7 +46,7 @@ class Lungs:
 
     threshold: Annotated[
         float,
-        Span(-900, -200, 10, 0),
+        Span(-900, -200, 10, 0, slider=True),
         Unit("HU"),
         Help(_("Less dense than this is air or lung; raise it for dense lungs (fibrosis, expiration)")),
     ] = -500.0

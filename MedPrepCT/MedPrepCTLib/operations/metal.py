@@ -58,7 +58,7 @@ class Metal:
 
     threshold: Annotated[
         float,
-        Span(1000, 30000, 100, 0),
+        Span(1000, 30000, 100, 0, slider=True),
         Unit("HU"),
         Help(_("Denser than this is metal; bone and calcifications stay below 2000")),
     ] = 2500.0

@@ -26,7 +26,7 @@ DICOM = (
 )
 CLINICAL = "usual clinical setting"
 
-LEVEL_SPAN, WIDTH_SPAN = Span(-2000, 4000, 10, 1), Span(1, 8000, 10, 1)
+LEVEL_SPAN, WIDTH_SPAN = Span(-2000, 4000, 10, 1, slider=True), Span(1, 8000, 10, 1, slider=True)
 Function = Annotated[
     Literal["LINEAR", "LINEAR_EXACT"],
     Words(LINEAR=_("Linear (DICOM default)"), LINEAR_EXACT=_("Linear exact")),

@@ -14,6 +14,7 @@ From this one definition come the panel, the console call, the recipe step, the 
 
 The call's arguments before ``job`` are the operation's inputs; their types say what they may be:
 ``Volume``, ``LabelVolume``, ``LabelVolume | None`` (optional) or ``tuple[LabelVolume, ...]`` (any number).
+``Annotated[Volume, Label(_("Enhanced image"))]`` says what the panel calls one, where its name would not do.
 """
 
 from __future__ import annotations
@@ -31,11 +32,24 @@ from typing import Any
 from .errors import ParameterError
 from .i18n import _
 from .job import Job
-from .parameters import Help, Parameter, Preset, Span, Unit, Words, nearest, parameters_of
+from .parameters import (
+    Help,
+    Label,
+    Parameter,
+    Preset,
+    Span,
+    Unit,
+    Words,
+    label_of,
+    nearest,
+    parameters_of,
+)
+from .texts.summaries import SUMMARIES
 from .volume import LabelVolume, Volume
 
 __all__ = [
     "Help",
+    "Label",
     "Operation",
     "Preset",
     "Span",
@@ -65,6 +79,12 @@ class InputSlot:
     optional: bool = False
     many: bool = False
     own_grid: bool = False
+    words: str = ""
+
+    @property
+    def label(self) -> str:
+        """The words before its field, in the user's language."""
+        return self.words or (_("Labels to take along") if self.many else label_of(self.name))
 
 
 @dataclass(frozen=True)
@@ -95,6 +115,11 @@ class Operation:
             # What an operation takes along under its own name is a label map.
             return "labels"
         return "record" if name in self.records else "image"
+
+    @property
+    def help(self) -> str:
+        """What it does, in a line or two in the user's language."""
+        return SUMMARIES.get(self.id) or " ".join(self.summary.partition("\n\n")[0].split())
 
     @property
     def name(self) -> str:
@@ -207,10 +232,13 @@ def operation(
 
 
 def _inputs_of(cls: type) -> tuple[InputSlot, ...]:
-    hints = typing.get_type_hints(cls.__call__)
+    hints = typing.get_type_hints(cls.__call__, include_extras=True)
     slots = []
     for name in list(inspect.signature(cls.__call__).parameters)[1:]:
-        hint = hints[name]
+        hint, words = hints[name], ""
+        if typing.get_origin(hint) is typing.Annotated:
+            hint, *notes = typing.get_args(hint)
+            words = next((note.text for note in notes if isinstance(note, Label)), "")
         if hint is Job:
             break
         options = (
@@ -220,7 +248,8 @@ def _inputs_of(cls: type) -> tuple[InputSlot, ...]:
         kinds = typing.get_args(hint)[:1] if many else [o for o in options if o is not type(None)]
         if len(kinds) != 1 or not issubclass(kinds[0], Volume):
             raise TypeError(f"{cls.__name__}: input {name} must be a Volume or a LabelVolume")
-        slots.append(InputSlot(name, issubclass(kinds[0], LabelVolume), many or type(None) in options, many))
+        optional = many or type(None) in options
+        slots.append(InputSlot(name, issubclass(kinds[0], LabelVolume), optional, many, words=words))
     return tuple(slots)
 
 

@@ -13,18 +13,27 @@ from typing import Any, Literal
 
 from .errors import ParameterError
 from .i18n import _
+from .texts.labels import LABELS
 
 Kind = Literal["bool", "int", "float", "choice", "text", "vector"]
 
 
 @dataclass(frozen=True)
 class Span:
-    """Lowest and highest allowed value, both included; `step` is what one click of a spin box adds."""
+    """Lowest and highest allowed value, both included.
+
+    Parameters
+    ----------
+    step : what one click of a spin box adds.
+    decimals : behind the point, in the panel.
+    slider : whether the panel has a slider for it: for values that are found by looking.
+    """
 
     low: float
     high: float
     step: float | None = None
     decimals: int = 2
+    slider: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,13 @@ class Unit:
     """The unit that stands behind the number, for example HU or mm."""
 
     symbol: str
+
+
+@dataclass(frozen=True)
+class Label:
+    """The words before the field of an input, where its name alone would not do."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -77,9 +93,8 @@ class Parameter:
 
     @property
     def label(self) -> str:
-        """The name as words: ``minimumVolume`` becomes "Minimum volume"."""
-        words = "".join(f" {c.lower()}" if c.isupper() else c for c in self.name)
-        return words[:1].upper() + words[1:]
+        """The name as words in the user's language: ``minimumVolume`` becomes "Minimum volume"."""
+        return label_of(self.name)
 
     def clean(self, value: Any, owner: str) -> Any:
         """`value` as the parameter's own type.
@@ -145,6 +160,18 @@ def _finite(value: numbers.Real) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number of hundreds of digits
         return False
+
+
+def words_of(name: str) -> str:
+    """A name as English words: ``minimumVolume`` becomes "Minimum volume"."""
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name)
+    return words[:1].upper() + words[1:]
+
+
+def label_of(name: str) -> str:
+    """A name as words in the user's language."""
+    words = words_of(name)
+    return LABELS.get(words, words)
 
 
 def _numpy_bool() -> tuple[type, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import GeometryError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Label, Preset, Span, Unit, Words, operation
 from ..core.result import Check, Result, check_table, worst
 from ..core.volume import LabelVolume, Volume
 from ..geometry import label_grid
@@ -98,7 +98,7 @@ class QualityControl:
     def __call__(
         self,
         image: Volume,
-        original: Volume | None,
+        original: Annotated[Volume | None, Label(_("Original image"))],
         lungs: LabelVolume | None,
         labels: tuple[LabelVolume, ...],
         job: Job,

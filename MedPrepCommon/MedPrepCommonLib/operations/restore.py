@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Words, operation
+from ..core.operation import Help, Label, Preset, Span, Words, operation
 from ..core.result import Check, Result
 from ..core.volume import LabelVolume, Volume
 from ..geometry import cropping
@@ -55,7 +55,11 @@ class Restore:
     }
 
     def __call__(
-        self, image: Volume, labels: tuple[LabelVolume, ...], prediction: Volume | None, job: Job
+        self,
+        image: Volume,
+        labels: Annotated[tuple[LabelVolume, ...], Label(_("Segmentation"))],
+        prediction: Annotated[Volume | None, Label(_("Predicted image"))],
+        job: Job,
     ) -> Result:
         if not labels and prediction is None:
             raise InputError(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from ..core.errors import InputError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Label, Preset, Span, Unit, Words, operation
 from ..core.result import Check, Curve, Figure, Result, Table, worst
 from ..core.volume import LabelVolume, Volume
 from ..geometry import regrid
@@ -70,7 +70,13 @@ class Validate:
         ),
     }
 
-    def __call__(self, image: Volume, after: Volume, mask: LabelVolume | None, job: Job) -> Result:
+    def __call__(
+        self,
+        image: Volume,
+        after: Annotated[Volume, Label(_("Image after"))],
+        mask: LabelVolume | None,
+        job: Job,
+    ) -> Result:
         inside = None if mask is None else mask.inside(image)
         same = after.same_grid(image)
         array, covered = (after.array, None) if same else regrid.onto(after, image, job.part(0.0, 0.2))

@@ -8,7 +8,8 @@ from ..core.errors import MedPrepError
 from ..core.i18n import _
 from ..core.operation import Operation
 from ..recipes import code_text
-from .parameter_node import inputMember, operationFrom
+from .names import inputMember
+from .parameter_node import operationFrom
 
 
 def addCopyButton(panel: Any, spec: Operation) -> None:

@@ -19,7 +19,7 @@ from ..recipes import code_text
 from ..recipes.editing import Draft
 from .fields import field, referenceField
 from .inputs import InputTable
-from .parameter_node import members
+from .names import memberLabel, members
 
 
 class RecipeEditor:
@@ -169,8 +169,7 @@ class RecipeEditor:
                     self._presetField.setCurrentIndex(self._presetIndex(step))
                 self._say()
 
-            axis = f" {name[-1]}" if parameter.kind == "vector" else ""
-            self._row(table, parameter.label + axis, field(parameter, value, change), parameter.help)
+            self._row(table, memberLabel(parameter, name), field(parameter, value, change), parameter.help)
 
     def _row(self, table: Any, name: str, widget: Any, help: str) -> None:
         import qt

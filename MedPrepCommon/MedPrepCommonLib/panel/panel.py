@@ -1,14 +1,15 @@
 """The panel that MedPrep's modules share in Slicer: selectors, one section per operation, recipes, results.
 
-The .ui file holds layout only. Names in it connect widgets to definitions: ``window_level`` (with the dynamic
-property SlicerParameterName ``window.level``), ``window_preset``, ``window_apply``, ``window_reason``.
-Ranges, units, tooltips, defaults and presets come from the operations.
+The sections of recipes and operations are made from the definitions (:mod:`.layout`, :mod:`.sections`);
+input, results and what is special to one operation are .ui files. Names connect widgets to definitions:
+``window_level`` (with the dynamic property SlicerParameterName ``window.level``), ``window_preset``,
+``window_apply``, ``window_reason``.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import slicer
@@ -20,11 +21,13 @@ from ..core import recipe
 from ..core.errors import MedPrepError
 from ..core.i18n import _
 from ..core.operation import Operation, create, find
-from ..core.parameters import Parameter
 from ..core.result import Result
 from ..core.task import BackgroundTask, Task
 from .copying import addCopyButton
-from .parameter_node import inputMember, members, missingInputs, operationFrom, recipeMembers, setParameters
+from .layout import NO_PICTURES, panelXml
+from .names import inputMember, recipeMembers
+from .parameter_node import missingInputs, operationFrom, setParameters
+from .sections import OperationSections, loadPart, loadXml
 from .summary import InputSummary, doneText
 from .views import ResultViews, fillTable
 
@@ -39,8 +42,14 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     #: The module's Logic class.
     logicClass: type
-    #: Operations with a section in the .ui file, by id.
+    #: Operations that get a section, in this order, by id.
     operationIds: tuple[str, ...] = ()
+    #: .ui file with what stands before the button of an operation's section besides its parameters, by id.
+    extras: Mapping[str, str] = {}
+    #: Whether images with several values per voxel, such as colours, can be chosen.
+    takesColour = False
+    #: What further inputs of recipes are called where the operations' own words do not fit, by member.
+    inputWords: Mapping[str, str] = {}
     #: Recipes that the panel offers, by name.
     recipes: tuple[str, ...] = ()
     #: Operation whose verdict stands in the summary of the input, or "".
@@ -65,20 +74,33 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         import qt
 
         ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath(f"UI/{self.moduleName}.ui"))
+        self.operations = {spec.name: spec for spec in map(find, self.operationIds)}
+        self._recipes = {name: recipe.load(name) for name in self.recipes}
+        panel = qt.QWidget()
+        layout = qt.QVBoxLayout(panel)
+        parts = self._parts()
+        for part in parts:
+            layout.addWidget(part)
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
-        self.operations = {spec.name: spec for spec in map(find, self.operationIds)}
+        if self.takesColour:
+            self.ui.inputVolume.showChildNodeTypes = True
+            self.ui.inputVolume.hideChildNodeTypes = list(NO_PICTURES)
+        for name in () if self.overlays else ("overlay", "overlayOpacity", "plots", "plots_label"):
+            getattr(self.ui, name).visible = False
+        self.sections = OperationSections(self.ui, self.operations.values())
+        for id, file in self.extras.items():
+            self.sections.add(find(id), self.resourcePath(file))
         for spec in self.operations.values():
-            self._dress(spec)
+            self._connect(spec)
         self.views = ResultViews(self.ui, self.overlays)
         self._summary = InputSummary(self.checkId, self._setSummary)
-        self._recipes = {name: recipe.load(name) for name in self.recipes}
         known = {member for loaded in self._recipes.values() for member in recipeMembers(loaded).values()}
         self._selectors = known - {"inputVolume"}
         if self._hasRecipes():
             self.ui.recipe_apply.connect("clicked(bool)", lambda *_args: self.onRecipe())
-        panel.setMRMLScene(slicer.mrmlScene)
+        for part in parts:
+            part.setMRMLScene(slicer.mrmlScene)
         self.logic = self.logicClass()
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
@@ -88,6 +110,14 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneChanged)
         self._showProgress(None)
         self.initializeParameterNode()
+
+    def _connect(self, spec: Operation) -> None:
+        button = getattr(self.ui, f"{spec.name}_apply")
+        button.connect("clicked(bool)", lambda *_args: self.onApply(spec))
+        addCopyButton(self, spec)
+        if spec.presets:
+            combo = getattr(self.ui, f"{spec.name}_preset")
+            combo.connect("activated(int)", lambda index: self.onPreset(spec, index))
 
     def cleanup(self) -> None:
         """Stop what runs and release every observer (called by Slicer when the module goes away)."""
@@ -129,7 +159,8 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode, self._guiTag = parameterNode, None
         if parameterNode is not None:
             self._guiTag = parameterNode.connectGui(self.ui)
-            self._sayChoices()
+            self.sections.sayChoices()
+            self._nameRecipes()
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
             self.onParametersModified()
 
@@ -153,8 +184,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onParametersModified(self, *_args: Any) -> None:
         """Bring presets, buttons and the input's summary up to date."""
         self._observeInput(self._parameterNode.inputVolume)
-        for spec in self.operations.values():
-            self._showPreset(spec)
+        self.sections.show(self._parameterNode)
         if self._hasRecipes():
             self._showRecipe()
         self.updateButtons()
@@ -162,66 +192,20 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # ---- setting up from the definitions
 
-    def _dress(self, spec: Operation) -> None:
-        """Put an operation's texts, units and presets on its section."""
-        getattr(self.ui, f"{spec.name}_section").text = spec.title
-        for parameter in spec.parameters:
-            for member in members(parameter):
-                self._dressParameter(spec, parameter, member)
-        button = getattr(self.ui, f"{spec.name}_apply")
-        button.toolTip = spec.summary
-        button.connect("clicked(bool)", lambda *_args: self.onApply(spec))
-        addCopyButton(self, spec)
-        if spec.presets:
-            combo = getattr(self.ui, f"{spec.name}_preset")
-            combo.addItem(_("Custom"))
-            for preset in spec.presets.values():
-                combo.addItem(preset.title)
-            combo.toolTip = "\n".join(f"{p.title}: {p.source}" for p in spec.presets.values() if p.source)
-            combo.connect("activated(int)", lambda index: self.onPreset(spec, index))
-
-    def _dressParameter(self, spec: Operation, parameter: Parameter, member: str) -> None:
-        widget = getattr(self.ui, f"{spec.name}_{member}")
-        widget.toolTip = parameter.help
-        label = getattr(self.ui, f"{spec.name}_{member}_label", None)
-        if label is not None:
-            axis = f" {member[-1]}" if parameter.kind == "vector" else ""
-            label.text = f"{parameter.label}{axis}:"
-            label.toolTip = parameter.help
-        if parameter.unit:
-            widget.suffix = f" {parameter.unit}"
-        if parameter.span is not None:
-            # The range first: ctkSliderWidget refuses a step that does not fit its range.
-            widget.minimum, widget.maximum = parameter.span.low, parameter.span.high
-            if parameter.kind != "int":
-                widget.decimals = parameter.span.decimals
-            if parameter.span.step is not None:
-                widget.singleStep = parameter.span.step
-
-    def _showPreset(self, spec: Operation) -> None:
-        if not spec.presets:
-            return
-        try:
-            op = operationFrom(self._parameterNode, spec)
-            matches = [n for n, name in enumerate(spec.presets) if create(spec.id, name) == op]
-        except MedPrepError:
-            matches = []
-        getattr(self.ui, f"{spec.name}_preset").setCurrentIndex(matches[0] + 1 if matches else 0)
+    def _parts(self) -> list[Any]:
+        """The panel's parts from top to bottom."""
+        recipes, specs = self._recipes.values(), self.operations.values()
+        made = panelXml(specs, recipes, self.extras, self.takesColour, self.inputWords)
+        return [loadPart("Input.ui"), loadXml(made), loadPart("Results.ui")]
 
     def onPreset(self, spec: Operation, index: int) -> None:
         """The user chose a preset (index 0 is "Custom", which changes nothing)."""
         if index > 0:
-            name = list(spec.presets)[index - 1]
-            op = create(spec.id, name)
+            op = create(spec.id, list(spec.presets)[index - 1])
             setParameters(self._parameterNode, spec, {p.name: getattr(op, p.name) for p in spec.parameters})
 
-    def _sayChoices(self) -> None:
-        """Words for a user in place of the choices that connectGui has just filled in."""
-        for spec in self.operations.values():
-            for parameter in spec.parameters:
-                for index, choice in enumerate(parameter.choices):
-                    combo = getattr(self.ui, f"{spec.name}_{parameter.name}")
-                    combo.setItemText(index, parameter.words.get(choice, choice))
+    def _nameRecipes(self) -> None:
+        """Titles in place of the names that connectGui has just filled in."""
         if self._hasRecipes():
             for index, loaded in enumerate(self._recipes.values()):
                 self.ui.recipe.setItemText(index, loaded.title)

@@ -1,8 +1,4 @@
-"""Parameter nodes made from the operations' definitions, so that no range or default is written twice.
-
-Each operation becomes a pack named like it (``window.level``); a vector parameter becomes one number per axis
-(``resample.spacingI``); each further input of an operation becomes a node reference (``resampleLabels``).
-"""
+"""Parameter nodes made from the operations' definitions, so that no range or default is written twice."""
 
 from __future__ import annotations
 
@@ -12,36 +8,16 @@ from typing import Annotated, Any
 import slicer
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper, parameterPack
 
-from ..core.operation import InputSlot, Operation, create, find
+from ..core.operation import Operation, create, find
 from ..core.parameters import Parameter
-from ..core.recipe import Recipe, load
-
-
-def members(parameter: Parameter) -> tuple[str, ...]:
-    """Names of the pack members that hold a parameter: itself, or one per axis of a vector."""
-    if parameter.kind != "vector":
-        return (parameter.name,)
-    return tuple(parameter.name + axis for axis in parameter.axes[: parameter.length])
-
-
-def inputMember(spec: Operation, slot: InputSlot) -> str:
-    """Name of the node reference for a further input, for example ``resampleLabels``."""
-    return spec.name + slot.name[:1].upper() + slot.name[1:]
+from ..core.recipe import load
+from .names import inputMember, members, recipeMembers
 
 
 def missingInputs(parameterNode: Any, spec: Operation) -> list[str]:
     """Names of the references to further inputs that the operation needs and that lead nowhere."""
     needed = [inputMember(spec, slot) for slot in spec.inputs[1:] if not slot.optional]
     return [member for member in needed if getattr(parameterNode, member) is None]
-
-
-def recipeMembers(recipe: Recipe) -> dict[str, str]:
-    """Names of the node references for a recipe's inputs, by input name.
-
-    The first is the panel's input volume, as it is for operations; further ones are called like ``recipeT2``.
-    """
-    first, *others = (wanted.name for wanted in recipe.inputs)
-    return {first: "inputVolume", **{name: "recipe" + name[:1].upper() + name[1:] for name in others}}
 
 
 def parameterNodeClass(name: str, operationIds: Iterable[str], recipes: Iterable[str]) -> type:
@@ -63,9 +39,9 @@ def parameterNodeClass(name: str, operationIds: Iterable[str], recipes: Iterable
     if recipes:
         annotations["recipe"], defaults["recipe"] = Annotated[str, Choice(recipes)], recipes[0]
     for loaded in map(load, recipes):
-        members = recipeMembers(loaded)
+        places = recipeMembers(loaded)
         for wanted in loaded.inputs:
-            annotations.setdefault(members[wanted.name], _nodeClass(wanted.labels))
+            annotations.setdefault(places[wanted.name], _nodeClass(wanted.labels))
     for spec in map(find, operationIds):
         if spec.parameters:
             annotations[spec.name] = _pack(spec)

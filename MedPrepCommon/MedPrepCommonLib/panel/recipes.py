@@ -10,12 +10,17 @@ from ..core.task import Task
 from ..recipes.editing import Draft
 from .editor import RecipeEditor
 from .panel import MedPrepWidget
+from .sections import loadPart
 
 
 class RecipesWidget(MedPrepWidget):
-    """A :class:`MedPrepWidget` whose .ui file has the section ``editor_section``."""
+    """A :class:`MedPrepWidget` with the section ``editor_section`` before those of the operations."""
 
     editor: RecipeEditor | None = None
+
+    def _parts(self) -> list[Any]:
+        first, *others = super()._parts()
+        return [first, loadPart("Editor.ui"), *others]
 
     def setup(self) -> None:
         """Build the panel (called by Slicer once)."""

@@ -9,7 +9,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import InputError, ParameterError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, Words, operation
+from MedPrepCommonLib.core.operation import Help, Label, Preset, Words, operation
 from MedPrepCommonLib.core.parameters import nearest
 from MedPrepCommonLib.core.result import Result
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
@@ -167,11 +167,11 @@ class Fuse:
     def __call__(
         self,
         t1: Volume | None,
-        t1c: Volume | None,
+        t1c: Annotated[Volume | None, Label(_("T1 contrast"))],
         t2: Volume | None,
-        flair: Volume | None,
-        dwi: Volume | None,
-        adc: Volume | None,
+        flair: Annotated[Volume | None, Label(_("FLAIR"))],
+        dwi: Annotated[Volume | None, Label(_("DWI"))],
+        adc: Annotated[Volume | None, Label(_("ADC"))],
         mask: LabelVolume | None,
         job: Job,
     ) -> Result:

@@ -9,7 +9,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import GeometryError, InputError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, Span, Words, operation
+from MedPrepCommonLib.core.operation import Help, Label, Preset, Span, Words, operation
 from MedPrepCommonLib.core.result import Check, Curve, Figure, Result, Table
 from MedPrepCommonLib.core.volume import LabelVolume, Segment, Volume
 from MedPrepCommonLib.numeric import blocks
@@ -117,7 +117,12 @@ class WhiteStripe:
     }
 
     def __call__(
-        self, image: Volume, mask: LabelVolume | None, t2: Volume | None, flair: Volume | None, job: Job
+        self,
+        image: Volume,
+        mask: LabelVolume | None,
+        t2: Volume | None,
+        flair: Annotated[Volume | None, Label(_("FLAIR"))],
+        job: Job,
     ) -> Result:
         given = [("image", image, self.sequence), ("t2", t2, "T2"), ("flair", flair, "FLAIR")]
         given = [entry for entry in given if entry[1] is not None]

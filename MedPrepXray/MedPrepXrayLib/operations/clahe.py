@@ -33,7 +33,9 @@ class Clahe:
     """
 
     clipLimit: Annotated[
-        float, Span(1, 40, 0.1, 2), Help(_("How much contrast may grow: 1 hardly at all, 2 usual, 4 strong"))
+        float,
+        Span(1, 40, 0.1, 2, slider=True),
+        Help(_("How much contrast may grow: 1 hardly at all, 2 usual, 4 strong")),
     ] = 2.0
     tiles: Annotated[
         int, Span(1, 64, 1, 0), Help(_("Tiles along each side; contrast is local to a tile"))

@@ -58,7 +58,9 @@ class Denoise:
         ),
     ] = "bilateral"
     strength: Annotated[
-        float, Span(0.1, 5, 0.1, 2), Help(_("1 for the measured noise; more smooths fine detail too"))
+        float,
+        Span(0.1, 5, 0.1, 2, slider=True),
+        Help(_("1 for the measured noise; more smooths fine detail too")),
     ] = 1.0
 
     presets = {

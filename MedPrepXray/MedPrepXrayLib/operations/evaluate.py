@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Preset, operation
+from MedPrepCommonLib.core.operation import Label, Preset, operation
 from MedPrepCommonLib.core.result import Check, Curve, Figure, Result, Table
 from MedPrepCommonLib.core.volume import Volume
 
@@ -46,7 +48,9 @@ class Evaluate:
         "image": Preset(_("Everywhere"), "", region="image"),
     }
 
-    def __call__(self, image: Volume, enhanced: Volume, job: Job) -> Result:
+    def __call__(
+        self, image: Volume, enhanced: Annotated[Volume, Label(_("Enhanced image"))], job: Job
+    ) -> Result:
         enhanced.require_grid_of(image, _("enhanced image"))
         before, after = radiograph(image), radiograph(enhanced)
         where = field_of(before, self.region).where

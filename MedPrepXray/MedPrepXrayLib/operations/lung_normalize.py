@@ -10,7 +10,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import InputError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, Words, operation
+from MedPrepCommonLib.core.operation import Help, Label, Preset, Span, Unit, Words, operation
 from MedPrepCommonLib.core.result import Result
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepCommonLib.geometry.resampling import antialias_sigma, resample_grid
@@ -63,7 +63,9 @@ class LungNormalize:
         ),
     }
 
-    def __call__(self, image: Volume, lungs: LabelVolume, job: Job) -> Result:
+    def __call__(
+        self, image: Volume, lungs: Annotated[LabelVolume, Label(_("Lung fields"))], job: Job
+    ) -> Result:
         picture = radiograph(image)
         inside = picture.mask(lungs) != 0
         if not inside.any():

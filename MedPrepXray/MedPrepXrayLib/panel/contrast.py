@@ -24,7 +24,10 @@ REST_MS = 300
 
 
 class XrayWidget(MedPrepWidget):
-    """The panel's base; its switches ``clahe_preview``, ``clahe_beside``, ``clahe_before`` are in the .ui."""
+    """The panel's base; the switches ``clahe_preview``, ``clahe_beside``, ``clahe_before`` are a .ui file."""
+
+    extras = {"xray.clahe": "UI/ClahePreview.ui"}
+    takesColour = True
 
     def setup(self) -> None:
         import qt

@@ -1,0 +1,1 @@
+"""Words made from definitions, written out for translators by Tools/texts.py."""
