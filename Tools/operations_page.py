@@ -103,13 +103,28 @@ def _inputs(spec: Operation) -> list[str]:
 
 
 def _parameters(parameters: Iterable[Parameter]) -> list[str]:
-    rows = [(f"`{p.name}`", p.label, f"`{_shown(p.default)}`", _range(p), p.unit, p.help) for p in parameters]
+    rows = [
+        (f"`{p.name}`", p.label, f"`{_shown(p.default)}`", _range(p), p.unit, _help(p)) for p in parameters
+    ]
     if not rows:
         return ["No parameters.\n"]
     return _table(("Parameter", "In the panel", "Default", "Range", "Unit", "What it does"), rows)
 
 
+def _help(parameter: Parameter) -> str:
+    if parameter.when is None:
+        return parameter.help
+    return f"{parameter.help}. Used with {parameter.when.words()}"
+
+
 def _range(parameter: Parameter) -> str:
+    if parameter.kind == "list":
+        count = f"{parameter.count.least} to {parameter.count.most}"
+        names = ", ".join(f"`{name}`" for name in parameter.choices or parameter.suggestions)
+        if parameter.span is not None:
+            whole = " whole" if parameter.item == "int" else ""
+            return f"{count}{whole} numbers from {parameter.span.low:g} to {parameter.span.high:g}"
+        return f"{count} of {names}" + ("" if parameter.choices else ", or text")
     if parameter.kind == "choice":
         words = parameter.words
         return ", ".join(f"`{c}`" + (f" ({words[c]})" if c in words else "") for c in parameter.choices)

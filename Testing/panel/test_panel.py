@@ -88,7 +88,8 @@ def test_presets_and_parameters_are_the_definitions(qtHost, panel, id):
         wanted = create(id, name)
         for parameter in spec.parameters:
             value = getattr(wanted, parameter.name)
-            values = value if parameter.kind == "vector" else (value,)
+            # A parameter node holds a list as text.
+            values = value if parameter.kind == "vector" else (parameter.written(value),)
             pack = getattr(panel._parameterNode, spec.name)
             assert tuple(getattr(pack, m) for m in members(parameter)) == values
         assert combo.currentText == spec.presets[name].title

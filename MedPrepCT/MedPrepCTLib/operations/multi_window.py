@@ -9,7 +9,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import ParameterError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, operation
+from MedPrepCommonLib.core.operation import Count, Help, Preset, Suggest, operation
 from MedPrepCommonLib.core.parameters import nearest
 from MedPrepCommonLib.core.result import Result
 from MedPrepCommonLib.core.volume import Volume
@@ -30,16 +30,18 @@ class MultiWindow:
     """Put up to four windows into the channels of one image, as input for a network."""
 
     windows: Annotated[
-        str,
-        Help(_("1 to 4 windows, comma separated: preset names or LEVEL/WIDTH, as in lung, bone, 50/350")),
-    ] = "lung, mediastinum, bone"
+        tuple[str, ...],
+        Count(1, 4),
+        Suggest(tuple(WINDOWS)),
+        Help(_("1 to 4 windows: preset names or LEVEL/WIDTH, as in lung, bone, 50/350")),
+    ] = ("lung", "mediastinum", "bone")
     function: Function = "LINEAR"
     outputType: Output = "uint8"
 
     presets = {
-        "chest": Preset(_("Lung, mediastinum, bone"), CLINICAL, windows="lung, mediastinum, bone"),
-        "head": Preset(_("Brain, subdural, bone"), CLINICAL, windows="brain, 80/200, bone"),
-        "abdomen": Preset(_("Abdomen, bone"), CLINICAL, windows="abdomen, bone"),
+        "chest": Preset(_("Lung, mediastinum, bone"), CLINICAL, windows=("lung", "mediastinum", "bone")),
+        "head": Preset(_("Brain, subdural, bone"), CLINICAL, windows=("brain", "80/200", "bone")),
+        "abdomen": Preset(_("Abdomen, bone"), CLINICAL, windows=("abdomen", "bone")),
     }
 
     def __post_init__(self) -> None:
@@ -51,16 +53,9 @@ class MultiWindow:
         Raises
         ------
         ParameterError
-            for none, more than four, an unknown name or an impossible LEVEL/WIDTH.
+            for an unknown name or an impossible LEVEL/WIDTH.
         """
-        words = [word.strip() for word in self.windows.split(",")]
-        if not 1 <= len(words) <= 4 or not all(words):
-            raise ParameterError(
-                _("ct.multiWindow.windows is {value!r}.").format(value=self.windows),
-                _("Expected 1 to 4 windows, comma separated."),
-                _("Slicer cannot save more than 4 channels; run it twice for more."),
-            )
-        return [_window(word) for word in words]
+        return [_window(word) for word in self.windows]
 
     def __call__(self, image: Volume, job: Job) -> Result:
         channels = self.channels()

@@ -19,7 +19,6 @@ The call's arguments before ``job`` are the operation's inputs; their types say 
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -33,27 +32,33 @@ from .errors import ParameterError
 from .i18n import _
 from .job import Job
 from .parameters import (
+    Count,
     Help,
     Label,
     Parameter,
     Preset,
     Span,
+    Suggest,
     Unit,
     Words,
     label_of,
     nearest,
     parameters_of,
 )
+from .relevance import Condition, When
 from .texts.summaries import SUMMARIES
 from .volume import LabelVolume, Volume
 
 __all__ = [
+    "Count",
     "Help",
     "Label",
     "Operation",
     "Preset",
     "Span",
+    "Suggest",
     "Unit",
+    "When",
     "Words",
     "create",
     "find",
@@ -80,6 +85,7 @@ class InputSlot:
     many: bool = False
     own_grid: bool = False
     words: str = ""
+    when: Condition | None = None
 
     @property
     def label(self) -> str:
@@ -137,6 +143,16 @@ class Operation:
             _("Expected one of {names}.").format(names=", ".join(names) or "-"),
             nearest(name, names),
         )
+
+    def idle(self, values: Mapping[str, Any]) -> list[Parameter | InputSlot]:
+        """The parameters and inputs that have no effect beside the others.
+
+        Parameters
+        ----------
+        values : parameters by name, and whether an input is given by its name, where that is known.
+        """
+        parts = (*self.parameters, *self.inputs)
+        return [part for part in parts if part.when is not None and not part.when.met(values)]
 
     def preset(self, name: str) -> Preset:
         """The preset called `name`; :class:`ParameterError` names what there is."""
@@ -221,6 +237,12 @@ def operation(
         clash = {p.name for p in spec.parameters} & {*RESERVED, *(slot.name for slot in spec.inputs)}
         if clash:
             raise TypeError(f"{id}: parameters may not be called {', '.join(sorted(clash))}")
+        names = {p.name for p in spec.parameters} | {slot.name for slot in spec.inputs}
+        for part in (*spec.parameters, *spec.inputs):
+            if part.when is not None and not names.issuperset(part.when.names()):
+                raise TypeError(
+                    f"{id}.{part.name} asks for {', '.join(part.when.names())}: not all are there"
+                )
         cls.operation = spec
         for name, preset in spec.presets.items():
             for key, value in preset.items():
@@ -235,10 +257,11 @@ def _inputs_of(cls: type) -> tuple[InputSlot, ...]:
     hints = typing.get_type_hints(cls.__call__, include_extras=True)
     slots = []
     for name in list(inspect.signature(cls.__call__).parameters)[1:]:
-        hint, words = hints[name], ""
+        hint, words, when = hints[name], "", None
         if typing.get_origin(hint) is typing.Annotated:
             hint, *notes = typing.get_args(hint)
             words = next((note.text for note in notes if isinstance(note, Label)), "")
+            when = next((note for note in notes if isinstance(note, Condition)), None)
         if hint is Job:
             break
         options = (
@@ -249,7 +272,7 @@ def _inputs_of(cls: type) -> tuple[InputSlot, ...]:
         if len(kinds) != 1 or not issubclass(kinds[0], Volume):
             raise TypeError(f"{cls.__name__}: input {name} must be a Volume or a LabelVolume")
         optional = many or type(None) in options
-        slots.append(InputSlot(name, issubclass(kinds[0], LabelVolume), optional, many, words=words))
+        slots.append(InputSlot(name, issubclass(kinds[0], LabelVolume), optional, many, False, words, when))
     return tuple(slots)
 
 
@@ -314,4 +337,4 @@ def create(id: str, preset: str | None = None, **parameters: Any) -> Any:
 
 def settings(op: Any) -> dict[str, Any]:
     """The parameters of an operation object as plain JSON values."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(op).items()}
+    return {p.name: p.written(getattr(op, p.name)) for p in op.operation.parameters}

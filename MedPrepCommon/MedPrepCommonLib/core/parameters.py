@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 from .errors import ParameterError
 from .i18n import _
+from .relevance import Condition
 from .texts.labels import LABELS
 
-Kind = Literal["bool", "int", "float", "choice", "text", "vector"]
+Kind = Literal["bool", "int", "float", "choice", "text", "vector", "list"]
+_KINDS: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,22 @@ class Help:
     text: str
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many items a list may have; `once`: no item twice."""
+
+    least: int
+    most: int
+    once: bool = False
+
+
+@dataclass(frozen=True)
+class Suggest:
+    """Texts that an item of a list usually is; others may be typed."""
+
+    names: tuple[str, ...]
+
+
 class Words(dict):
     """What a user reads in place of each choice; recipes and scripts keep the choice itself."""
 
@@ -90,6 +108,10 @@ class Parameter:
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
     length: int = 1
     axes: str = "IJK"
+    item: Kind = "text"
+    count: Count = Count(0, 1)
+    suggestions: tuple[str, ...] = ()
+    when: Condition | None = None
 
     @property
     def label(self) -> str:
@@ -106,6 +128,8 @@ class Parameter:
         """
         if self.kind == "vector":
             return self._clean_vector(value, owner)
+        if self.kind == "list":
+            return self._clean_list(value, owner)
         if self.kind == "bool":
             if not isinstance(value, (bool, *_numpy_bool())):
                 self._refuse(value, owner, _("true or false"))
@@ -147,6 +171,59 @@ class Parameter:
         element = dataclasses.replace(self, kind="float")
         return tuple(element.clean(v, owner) for v in values)
 
+    def _clean_list(self, value: Any, owner: str) -> tuple[Any, ...]:
+        values = self.items_of(value) if isinstance(value, str) else value
+        if isinstance(values, numbers.Real):
+            values = (values,)
+        if values is None or isinstance(values, Mapping) or not isinstance(values, Iterable):
+            self._refuse(value, owner, self._expected_list())
+        values = tuple(values)
+        wrong = not self.count.least <= len(values) <= self.count.most
+        if wrong or (self.count.once and len(set(values)) < len(values)):
+            self._refuse(value, owner, self._expected_list())
+        element = dataclasses.replace(self, kind=self.item)
+        return tuple(element.clean(v, owner) for v in values)
+
+    def _expected_list(self) -> str:
+        least, most = self.count.least, self.count.most
+        if self.item == "choice":
+            some = _("some of {choices}, each once") if self.count.once else _("some of {choices}")
+            return some.format(choices=", ".join(self.choices))
+        if self.span is not None:
+            whole = _("{least} to {most} whole numbers from {low} to {high}")
+            text = whole if self.item == "int" else _("{least} to {most} numbers from {low} to {high}")
+            low, high = (f"{bound:g}" for bound in (self.span.low, self.span.high))
+            return text.format(least=least, most=most, low=low, high=high)
+        return _("{least} to {most} entries").format(least=least, most=most)
+
+    def items_of(self, text: str) -> tuple[Any, ...] | None:
+        """The items of a list that is written as text, as in ``50, 50, 50`` (or 50x50x50); None for no list.
+
+        Whether they are allowed is another question.
+        """
+        if not text.strip():
+            return ()
+        if self.item in ("int", "float"):
+            try:
+                return tuple(_number(word) for word in text.lower().replace("x", ",").split(","))
+            except ValueError:
+                return None
+        if self.item == "text":
+            words = [word.strip() for word in text.split(",")]
+            return tuple(words) if all(words) else None
+        known = {choice.lower(): choice for choice in self.choices}
+        return tuple(known.get(word.lower(), word) for word in text.replace(",", " ").split())
+
+    def written(self, value: Any) -> Any:
+        """A value as recipes and provenance hold it.
+
+        Lists are text there, as they were before recipes knew lists: digests stay, and every MedPrep can read
+        it. A recipe may hold a JSON list.
+        """
+        if self.kind == "list":
+            return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+        return list(value) if isinstance(value, tuple) else value
+
     def _refuse(self, value: Any, owner: str, expected: str, advice: str = "") -> typing.NoReturn:
         raise ParameterError(
             _("{owner}.{name} is {value}.").format(owner=owner, name=self.name, value=shown(value)),
@@ -172,6 +249,13 @@ def label_of(name: str) -> str:
     """A name as words in the user's language."""
     words = words_of(name)
     return LABELS.get(words, words)
+
+
+def _number(word: str) -> int | float:
+    try:
+        return int(word)
+    except ValueError:
+        return float(word)
 
 
 def _numpy_bool() -> tuple[type, ...]:
@@ -212,17 +296,39 @@ def _parameter(field: dataclasses.Field, hint: Any) -> Parameter:
     if field.default is dataclasses.MISSING or Help not in found:
         raise TypeError(f"{field.name}: a parameter needs a default and a Help")
     span, unit = found.get(Span), found.get(Unit, Unit("")).symbol
+    when = next((note for note in notes if isinstance(note, Condition)), None)
     common = {"name": field.name, "default": field.default, "unit": unit, "help": found[Help].text}
+    common["when"] = when
     if typing.get_origin(bare) is Literal:
         choices = typing.get_args(bare)
         words = found.get(Words, {})
         if not set(words) <= set(choices):
             raise TypeError(f"{field.name}: words for what is no choice: {sorted(set(words) - set(choices))}")
         return Parameter(kind="choice", choices=choices, words=words, **common)
+    if typing.get_origin(bare) is tuple and typing.get_args(bare)[-1] is Ellipsis:
+        return _list(typing.get_args(bare)[0], found, common)
     if typing.get_origin(bare) is tuple:
         axes = found.get(Axes, Axes("IJK")).letters
         return Parameter(kind="vector", length=len(typing.get_args(bare)), span=span, axes=axes, **common)
     if bare in (float, int) and span is None:
         raise TypeError(f"{field.name}: a number needs a Span")
-    kinds: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}
-    return Parameter(kind=kinds[bare], span=span, **common)
+    return Parameter(kind=_KINDS[bare], span=span, **common)
+
+
+def _list(item: Any, found: Mapping[type, Any], common: dict[str, Any]) -> Parameter:
+    if Count not in found:
+        raise TypeError(f"{common['name']}: a list needs a Count")
+    choices = typing.get_args(item) if typing.get_origin(item) is Literal else ()
+    kind: Kind = "choice" if choices else _KINDS[item]
+    if kind in ("int", "float") and Span not in found:
+        raise TypeError(f"{common['name']}: a number needs a Span")
+    return Parameter(
+        kind="list",
+        item=kind,
+        choices=choices,
+        words=found.get(Words, {}),
+        span=found.get(Span),
+        count=found[Count],
+        suggestions=found.get(Suggest, Suggest(())).names,
+        **common,
+    )

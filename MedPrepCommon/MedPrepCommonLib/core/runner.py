@@ -60,7 +60,7 @@ def run(
     facts = {name: _facts(volume, digests[name]) for name, volume in held.items()}
     # Tells this run's steps from those of the same recipe on another image, where histories meet later.
     this = provenance.digest_of({"recipe": recipe.digest, "inputs": digests})
-    total, steps = Result(checks=[line.check for line in judged]), []
+    total, steps = Result(checks=[line.check for line in judged], notes=recipe.notes()), []
     if refusal is not None:
         total.notes.append(_("No step was run. {reason}").format(reason=refusal))
     for n, step in enumerate(() if refusal else recipe.steps):

@@ -7,8 +7,10 @@ with each other is checked by :func:`MedPrepCommonLib.core.recipe.parse` alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from .i18n import _
 from .operation import Operation, known
 from .parameters import Parameter
 from .recipe import NAME, SCHEMA, VERSION
@@ -131,6 +133,15 @@ def parameter_schema(parameter: Parameter) -> dict[str, Any]:
         "description": f"{parameter.help} ({parameter.unit})" if parameter.unit else parameter.help,
         "default": list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default,
     }
+    if parameter.when is not None:
+        texts["description"] += " " + _("Used with {condition}.").format(condition=parameter.when.words())
+    if parameter.kind == "list":
+        item = parameter_schema(replace(parameter, kind=parameter.item, when=None))
+        item = {key: value for key, value in item.items() if key not in ("description", "default")}
+        count = {"minItems": parameter.count.least, "maxItems": parameter.count.most}
+        count |= {"uniqueItems": True} if parameter.count.once else {}
+        # As text it was written before recipes knew lists.
+        return {"anyOf": [{"type": "array", "items": item, **count}, item, {"type": "string"}], **texts}
     if parameter.kind == "choice":
         return {"enum": list(parameter.choices), **texts}
     if parameter.kind in ("bool", "text"):

@@ -207,9 +207,11 @@ def _help(spec: Operation) -> str:
     lines = [spec.summary, "", "Parameters", "----------"]
     for p in spec.parameters:
         span = f"{p.span.low:g} to {p.span.high:g}" if p.span else " | ".join(p.choices)
+        if p.kind == "list":
+            span = f"{p.count.least} to {p.count.most} of {span or p.item}"
         lines += [
             f"{p.name} : {span or p.kind} {p.unit}, default {p.default}".replace(" ,", ","),
-            f"    {p.help}",
+            f"    {p.help}" + (f"; used with {p.when.words()}" if p.when else ""),
         ]
     if spec.presets:
         lines += [f"preset : {' | '.join(spec.presets)}"]

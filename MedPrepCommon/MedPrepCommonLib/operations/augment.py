@@ -12,7 +12,7 @@ from ..core.errors import ParameterError
 from ..core.i18n import _
 from ..core.integers import work_type
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Preset, Span, Unit, When, Words, operation
 from ..core.result import Check, Result, Table
 from ..core.volume import LabelVolume, Volume
 from ..geometry.augment_draw import Drawn, Frame, draw, key_of
@@ -28,6 +28,12 @@ _AIR = -1000.0
 _SAMPLE, _RANGE = 1 << 20, (0.005, 0.995)
 
 _SIDES = ("left", "right")
+_MOVED = (
+    When("rotation", above=0)
+    | When("scale", above=0)
+    | When("translation", above=0)
+    | When("elasticDisplacement", above=0)
+)
 
 
 @operation(
@@ -75,7 +81,11 @@ class Augment:
         Help(_("Bend: control points move by up to this along each axis; at most 0.4 times their distance")),
     ] = 6.0
     elasticSpacing: Annotated[
-        float, Span(2, 500, 5, 1), Unit("mm"), Help(_("Bend: distance between control points"))
+        float,
+        Span(2, 500, 5, 1),
+        Unit("mm"),
+        When("elasticDisplacement", above=0),
+        Help(_("Bend: distance between control points")),
     ] = 40.0
     flip: Annotated[
         Literal["none", "leftRight", "all"],
@@ -83,7 +93,9 @@ class Augment:
         Help(_("Mirror half of the variants; anatomy is not symmetric, so only where that does not matter")),
     ] = "none"
     inPlaneOnly: Annotated[
-        bool, Help(_("Move and blur within slices only, for slices much thicker than their pixels"))
+        bool,
+        _MOVED | When("blur", above=0),
+        Help(_("Move and blur within slices only, for slices much thicker than their pixels")),
     ] = False
     blur: Annotated[
         float,
@@ -110,15 +122,20 @@ class Augment:
     noiseKind: Annotated[
         Literal["auto", "gaussian", "rician"],
         Words(auto=_("By modality"), gaussian=_("Gaussian"), rician=_("Rician (magnitude MRI)")),
+        When("noise", above=0),
         Help(_("By modality: Rician for MRI without negative values, else Gaussian")),
     ] = "auto"
     outside: Annotated[
         Literal["auto", "edge", "value"],
         Words(auto=_("By modality"), edge=_("Continue the edge"), value=_("A given value")),
+        _MOVED,
         Help(_("What comes in from beyond the image; by modality: its lowest value, in CT not below air")),
     ] = "auto"
     outsideValue: Annotated[
-        float, Span(-1e6, 1e6, 10, 3), Help(_("The given value, where that is chosen"))
+        float,
+        Span(-1e6, 1e6, 10, 3),
+        When("outside", "value") & _MOVED,
+        Help(_("The given value, where that is chosen")),
     ] = 0.0
 
     presets = {

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from ..core.errors import InputError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Preset, Span, Unit, When, Words, operation
 from ..core.result import Result
 from ..core.volume import LabelVolume, Volume
 from ..geometry import cropping
@@ -44,6 +44,7 @@ class CropForeground:
     method: Annotated[
         Literal["automatic", "threshold"],
         Words(automatic=_("Automatic (Otsu)"), threshold=_("Threshold")),
+        When("mask", given=False),
         Help(
             _(
                 "What is foreground where no mask is given: automatic parts the image in two at Otsu's "
@@ -52,7 +53,10 @@ class CropForeground:
         ),
     ] = "automatic"
     threshold: Annotated[
-        float, Span(-1e6, 1e6, 10, 3), Help(_("threshold: what is above it is foreground; for CT in HU"))
+        float,
+        Span(-1e6, 1e6, 10, 3),
+        When("method", "threshold") & When("mask", given=False),
+        Help(_("threshold: what is above it is foreground; for CT in HU")),
     ] = -500.0
     margin: Annotated[
         float, Span(0, 500, 1, 1), Unit("mm"), Help(_("Kept around the box, as far as the image reaches"))

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import InputError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Preset, Span, Unit, When, Words, operation
 from ..core.parameters import Axes
 from ..core.result import Check, Result
 from ..core.volume import LabelVolume, Volume
@@ -53,11 +53,13 @@ class CropPad:
     multiple: Annotated[
         tuple[float, float, float],
         Span(1, 512, 1, 0),
+        When("mode", "multiple"),
         Help(_("multiple: the result's voxels along i, j, k can be divided by this")),
     ] = (32.0, 32.0, 32.0)
     size: Annotated[
         tuple[float, float, float],
         Span(0, 4096, 1, 0),
+        When("mode", "size"),
         Help(_("size: voxels along i, j, k; 0 leaves that axis as it is")),
     ] = (128.0, 128.0, 128.0)
     centre: Annotated[
@@ -72,13 +74,17 @@ class CropPad:
         Span(-10000, 10000, 1, 2),
         Axes("RAS"),
         Unit("mm"),
+        When("centre", "point"),
         Help(_("centre point: right, anterior and superior in the patient")),
     ] = (0.0, 0.0, 0.0)
     pad: Annotated[
         Literal["auto", "minimum", "constant", "edge", "reflect"], Words(PAD_WORDS), Help(PAD_HELP)
     ] = "auto"
     padValue: Annotated[
-        float, Span(-1e6, 1e6, 1, 3), Help(_("pad constant: the value of voxels beyond the border"))
+        float,
+        Span(-1e6, 1e6, 1, 3),
+        When("pad", "constant"),
+        Help(_("pad constant: the value of voxels beyond the border")),
     ] = 0.0
 
     presets = {
@@ -92,7 +98,11 @@ class CropPad:
         require_whole("cropPad.size", self.size)
 
     def __call__(
-        self, image: Volume, labels: tuple[LabelVolume, ...], mask: LabelVolume | None, job: Job
+        self,
+        image: Volume,
+        labels: tuple[LabelVolume, ...],
+        mask: Annotated[LabelVolume | None, When("centre", "mask")],
+        job: Job,
     ) -> Result:
         cropping.require_same_grid(image, labels)
         middle = self._middle(image, mask)

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import InputError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Preset, Span, Unit, When, Words, operation
 from ..core.result import Result
 from ..core.volume import LabelVolume, Volume
 from ..numeric import blocks, histogram_matching, voxel_statistics
@@ -22,6 +22,10 @@ _ANY = Span(-1e6, 1e6, 10, 3)
 _RANGES = {"[0, 1]": (0.0, 1.0), "[-1, 1]": (-1.0, 1.0)}
 # Methods whose numbers can be those of training data.
 _FITTED = ("zscore", "percentile", "robust", "histogram")
+
+
+_GIVEN = When("statistics", "given")
+_MEASURED = When("method", "zscore", "percentile", "robust", "histogram")
 
 
 @operation(
@@ -63,6 +67,7 @@ class Normalize:
     low: Annotated[
         float,
         _ANY,
+        When("method", "minmax") | (When("method", "percentile") & _GIVEN),
         Help(
             _(
                 "minmax, and percentile with given statistics: value that becomes the lower end; what lies "
@@ -73,6 +78,7 @@ class Normalize:
     high: Annotated[
         float,
         _ANY,
+        When("method", "minmax") | (When("method", "percentile") & _GIVEN),
         Help(
             _(
                 "minmax, and percentile with given statistics: value that becomes the upper end; what lies "
@@ -80,9 +86,11 @@ class Normalize:
             )
         ),
     ] = 600.0
-    range: Annotated[Literal["[0, 1]", "[-1, 1]"], Help(_("minmax and percentile: range of the result"))] = (
-        "[0, 1]"
-    )
+    range: Annotated[
+        Literal["[0, 1]", "[-1, 1]"],
+        When("method", "minmax", "percentile"),
+        Help(_("minmax and percentile: range of the result")),
+    ] = "[0, 1]"
     statistics: Annotated[
         Literal["image", "given", "training"],
         Words(
@@ -90,6 +98,7 @@ class Normalize:
             given=_("Given, of the training data"),
             training=_("Learned from the training cases of a batch"),
         ),
+        _MEASURED,
         Help(
             _(
                 "zscore, percentile, robust, histogram: measure in this image (within the mask, if any) or "
@@ -97,29 +106,47 @@ class Normalize:
             )
         ),
     ] = "image"
-    mean: Annotated[float, _ANY, Help(_("zscore with given statistics: mean of the training data"))] = 0.0
+    mean: Annotated[
+        float,
+        _ANY,
+        When("method", "zscore") & _GIVEN,
+        Help(_("zscore with given statistics: mean of the training data")),
+    ] = 0.0
     standardDeviation: Annotated[
         float,
         Span(1e-6, 1e6, 1, 6),
+        When("method", "zscore") & _GIVEN,
         Help(_("zscore with given statistics: standard deviation of the training data")),
     ] = 1.0
     lowPercentile: Annotated[
-        float, Span(0, 50, 0.5, 2), Unit("%"), Help(_("percentile: share of the voxels below the lower end"))
+        float,
+        Span(0, 50, 0.5, 2),
+        Unit("%"),
+        When("method", "percentile"),
+        Help(_("percentile: share of the voxels below the lower end")),
     ] = 0.5
     highPercentile: Annotated[
         float,
         Span(50, 100, 0.5, 2),
         Unit("%"),
+        When("method", "percentile"),
         Help(_("percentile: share of the voxels below the upper end")),
     ] = 99.5
-    median: Annotated[float, _ANY, Help(_("robust with given statistics: median of the training data"))] = 0.0
+    median: Annotated[
+        float,
+        _ANY,
+        When("method", "robust") & _GIVEN,
+        Help(_("robust with given statistics: median of the training data")),
+    ] = 0.0
     interquartileRange: Annotated[
         float,
         Span(1e-6, 1e6, 1, 6),
+        When("method", "robust") & _GIVEN,
         Help(_("robust with given statistics: 75th minus 25th percentile of the training data")),
     ] = 1.0
     quantiles: Annotated[
         str,
+        When("method", "histogram") & _GIVEN,
         Help(
             _(
                 "histogram with given statistics: percentiles of the training data, as in "
@@ -128,11 +155,16 @@ class Normalize:
         ),
     ] = ""
     localSize: Annotated[
-        float, Span(1, 500, 5, 1), Unit("mm"), Help(_("local: how wide the surroundings are"))
+        float,
+        Span(1, 500, 5, 1),
+        Unit("mm"),
+        When("method", "local"),
+        Help(_("local: how wide the surroundings are")),
     ] = 40.0
     localWindow: Annotated[
         Literal["box", "gaussian"],
         Words(box=_("Box"), gaussian=_("Gaussian")),
+        When("method", "local"),
         Help(_("local: whether all surroundings count alike, or near ones more")),
     ] = "box"
 
@@ -256,7 +288,16 @@ class Normalize:
         return {name: float(f"{value:.9g}") for name, value in values.items()} | {"statistics": "given"}
 
     # ---- one image
-    def __call__(self, image: Volume, mask: LabelVolume | None, reference: Volume | None, job: Job) -> Result:
+    def __call__(
+        self,
+        image: Volume,
+        mask: Annotated[
+            LabelVolume | None,
+            When("method", "local") | (_MEASURED & When("statistics", "image", "training")),
+        ],
+        reference: Annotated[Volume | None, When("method", "histogram") & When("statistics", "image")],
+        job: Job,
+    ) -> Result:
         inside = None if mask is None else self._inside(image, mask)
         if self.needs_fit():
             raise ParameterError(

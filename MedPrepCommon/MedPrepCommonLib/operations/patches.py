@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Preset, Span, Unit, When, Words, operation
 from ..core.patch_set import Patch, PatchSet
 from ..core.result import Check, Points, Result
 from ..core.volume import LabelVolume, Volume
@@ -68,10 +68,17 @@ class Patches:
         Help(_("Voxels along i, j, k; one number for all three; 1 along k makes 2-D patches")),
     ] = (64.0, 64.0, 64.0)
     overlap: Annotated[
-        float, Span(0, 95, 5, 0), Unit("%"), Help(_("grid: how much neighbours share at least"))
+        float,
+        Span(0, 95, 5, 0),
+        Unit("%"),
+        When("method", "grid"),
+        Help(_("grid: how much neighbours share at least")),
     ] = 0.0
     number: Annotated[
-        int, Span(1, 100000), Help(_("random, foreground: how many places; each once for every scale"))
+        int,
+        Span(1, 100000),
+        When("method", "random", "foreground"),
+        Help(_("random, foreground: how many places; each once for every scale")),
     ] = 100
     scales: Annotated[
         int,
@@ -84,7 +91,11 @@ class Patches:
         ),
     ] = 1
     minimumForeground: Annotated[
-        float, Span(0, 100, 5, 1), Unit("%"), Help(_("grid, random: leave out patches with less of the mask"))
+        float,
+        Span(0, 100, 5, 1),
+        Unit("%"),
+        When("method", "grid", "random"),
+        Help(_("grid, random: leave out patches with less of the mask")),
     ] = 0.0
     border: Annotated[
         Literal["auto", "minimum", "constant", "edge", "reflect", "shift", "drop"],
@@ -97,10 +108,16 @@ class Patches:
         ),
     ] = "auto"
     padValue: Annotated[
-        float, Span(-1e6, 1e6, 1, 3), Help(_("border constant: the value of voxels beyond the border"))
+        float,
+        Span(-1e6, 1e6, 1, 3),
+        When("border", "constant"),
+        Help(_("border constant: the value of voxels beyond the border")),
     ] = 0.0
     seed: Annotated[
-        int, Span(0, 2**31 - 1), Help(_("random, foreground: another number gives other places"))
+        int,
+        Span(0, 2**31 - 1),
+        When("method", "random", "foreground"),
+        Help(_("random, foreground: another number gives other places")),
     ] = 0
     format: Annotated[
         Literal["npz", "nifti", "zarr"],

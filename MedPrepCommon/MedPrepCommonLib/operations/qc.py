@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import GeometryError, ParameterError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Label, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Label, Preset, Span, Unit, When, Words, operation
 from ..core.result import Check, Result, check_table, worst
 from ..core.volume import LabelVolume, Volume
 from ..geometry import label_grid
@@ -62,18 +62,24 @@ class QualityControl:
         ),
         Help(_("What the values must be; normalized takes 0 to 1, -1 to 1, or mean 0 and deviation 1")),
     ] = "normalized"
-    low: Annotated[float, _VALUE, Help(_("clipped: no value may be lower"))] = -1200.0
-    high: Annotated[float, _VALUE, Help(_("clipped: no value may be higher"))] = 600.0
+    low: Annotated[
+        float, _VALUE, When("values", "clipped"), Help(_("clipped: no value may be lower"))
+    ] = -1200.0
+    high: Annotated[float, _VALUE, When("values", "clipped"), Help(_("clipped: no value may be higher"))] = (
+        600.0
+    )
     minimumLungCoverage: Annotated[
         float,
         Span(0, 100, 1, 1),
         Unit("%"),
+        When("lungs", given=True),
         Help(_("Share of the visible lung that lung labels must cover")),
     ] = 95.0
     maximumEdgeLoss: Annotated[
         float,
         Span(1, 100, 5, 1),
         Unit("%"),
+        When("original", given=True),
         Help(_("Warn when the edges lost more of their energy against the original; fail at twice that")),
     ] = 30.0
 

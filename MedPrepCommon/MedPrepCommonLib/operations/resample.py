@@ -11,7 +11,7 @@ import numpy as np
 from ..core.errors import ParameterError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Preset, Span, Unit, Words, operation
+from ..core.operation import Help, Preset, Span, Unit, When, Words, operation
 from ..core.result import Result
 from ..core.volume import LabelVolume, Volume
 from ..geometry.cropping import LARGEST_RESULT, distinct_names, require_same_grid
@@ -77,6 +77,7 @@ class Resample:
     ] = "cubic"
     antialias: Annotated[
         bool,
+        When("method", "cubic", "linear", "quintic"),
         Help(
             _("Smooth as much as a coarser grid needs, so that fine detail does not turn into false patterns")
         ),

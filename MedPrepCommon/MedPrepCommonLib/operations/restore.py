@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.i18n import _
 from ..core.job import Job
-from ..core.operation import Help, Label, Preset, Span, Words, operation
+from ..core.operation import Help, Label, Preset, Span, When, Words, operation
 from ..core.result import Check, Result
 from ..core.volume import LabelVolume, Volume
 from ..geometry import cropping
@@ -43,10 +43,14 @@ class Restore:
     method: Annotated[
         Literal["nearest", "linear"],
         Words(nearest=_("Nearest neighbour"), linear=_("Linear")),
+        When("prediction", given=True),
         Help(_("For the image, after resampling: linear for probabilities. Masks take the nearest voxel")),
     ] = "nearest"
     outside: Annotated[
-        float, Span(-1e6, 1e6, 1, 3), Help(_("Value of the image where the prepared image did not reach"))
+        float,
+        Span(-1e6, 1e6, 1, 3),
+        When("prediction", given=True),
+        Help(_("Value of the image where the prepared image did not reach")),
     ] = 0.0
 
     presets = {

@@ -155,7 +155,8 @@ class RecipeEditor:
     def _showParameter(self, table: Any, step: int, parameter: Any) -> None:
         names = members(parameter)
         now = self.draft.steps[step].get("parameters", {}).get(parameter.name, parameter.default)
-        values = now if isinstance(now, (list, tuple)) else (now,) * len(names)
+        isVector = parameter.kind == "vector"
+        values = now if isVector and isinstance(now, (list, tuple)) else (now,) * len(names)
         for place, (name, value) in enumerate(zip(names, values, strict=True)):
 
             def change(new: Any, place: int = place) -> None:

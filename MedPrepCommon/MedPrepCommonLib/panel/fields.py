@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.i18n import _
 from ..core.parameters import Parameter
+from .list_field import ListField
 
 
 def field(kind: Any, value: Any, changed: Callable[[Any], None], choices: Sequence[str] = ()) -> Any:
@@ -42,6 +43,10 @@ def referenceField(chosen: str, choices: Sequence[str], none: bool, changed: Cal
 def _parameterField(parameter: Parameter, value: Any, changed: Callable[[Any], None]) -> Any:
     if parameter.kind == "bool":
         return _box(value, changed)
+    if parameter.kind == "list":
+        items = ListField(parameter, changed)
+        items.show(parameter.items_of(value) if isinstance(value, str) else value)
+        return items.widget
     if parameter.kind == "text":
         return _line(value, changed)
     if parameter.kind == "choice":

@@ -64,8 +64,7 @@ def panelXml(
     ET.SubElement(root, "class").text = "MedPrepSections"
     top = ET.SubElement(root, "widget", {"class": "qMRMLWidget", "name": "MedPrepSections"})
     layout = ET.SubElement(top, "layout", {"class": "QVBoxLayout", "name": "MedPrepSections_layout"})
-    for side in ("leftMargin", "topMargin", "rightMargin", "bottomMargin"):
-        _property(layout, side, "number", "0")
+    _no_margins(layout)
     operations, recipes = list(operations), list(recipes)
     sections = [_Section(spec, colour).of_operation(spec.id in extras) for spec in operations]
     if recipes:
@@ -166,12 +165,18 @@ class _Section:
         name = f"{self.name}_{member}"
         self._label(name, memberLabel(parameter, member))
         slider = parameter.span is not None and parameter.span.slider
-        _bind(
-            self._field("ctkSliderWidget" if slider else _WIDGETS[parameter.kind], name),
-            f"{self.name}.{member}",
+        kind = "ctkSliderWidget" if slider else _WIDGETS[parameter.kind]
+        if parameter.kind != "list":
+            _bind(self._field(kind, name), f"{self.name}.{member}")
+            return
+        room = ET.SubElement(
+            self._field("QWidget", f"{name}_items"),
+            "layout",
+            {"class": "QVBoxLayout", "name": f"{name}_layout"},
         )
-        if parameter.kind == "list":
-            self._row("QWidget", f"{name}_items")
+        _no_margins(room)
+        text = ET.SubElement(ET.SubElement(room, "item"), "widget", {"class": kind, "name": name})
+        _bind(text, f"{self.name}.{member}")
 
     def _selector(self, member: str, words: str, labels: bool) -> None:
         self._label(member, words)
@@ -213,6 +218,11 @@ def _recipeSelectors(
 
 def _property(widget: ET.Element, name: str, kind: str, value: str, **how: str) -> None:
     ET.SubElement(ET.SubElement(widget, "property", {"name": name, **how}), kind).text = value
+
+
+def _no_margins(layout: ET.Element) -> None:
+    for side in ("leftMargin", "topMargin", "rightMargin", "bottomMargin"):
+        _property(layout, side, "number", "0")
 
 
 def _text(widget: ET.Element, name: str, text: str) -> None:

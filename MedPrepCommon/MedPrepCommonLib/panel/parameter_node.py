@@ -60,12 +60,17 @@ def operationFrom(parameterNode: Any, spec: Operation) -> Any:
     ParameterError
         when the values do not fit together.
     """
+    return create(spec.id, **valuesFrom(parameterNode, spec))
+
+
+def valuesFrom(parameterNode: Any, spec: Operation) -> dict[str, Any]:
+    """The parameters of an operation that the node holds, whether they fit together or not."""
     values = {}
     for parameter in spec.parameters:
         pack = getattr(parameterNode, spec.name)
         parts = tuple(getattr(pack, member) for member in members(parameter))
         values[parameter.name] = parts if parameter.kind == "vector" else parts[0]
-    return create(spec.id, **values)
+    return values
 
 
 def setParameters(parameterNode: Any, spec: Operation, values: dict[str, Any]) -> None:
@@ -74,7 +79,8 @@ def setParameters(parameterNode: Any, spec: Operation, values: dict[str, Any]) -
         for name, value in values.items():
             parameter = spec.parameter(name)
             names = members(parameter)
-            parts = parameter.clean(value, spec.id) if parameter.kind == "vector" else (value,)
+            clean = parameter.clean(value, spec.id)
+            parts = clean if parameter.kind == "vector" else (parameter.written(clean),)
             for member, part in zip(names, parts, strict=True):
                 parameterNode.setValue(f"{spec.name}.{member}", part)
 
@@ -86,7 +92,8 @@ def _nodeClass(labels: bool) -> type:
 def _pack(spec: Operation) -> type:
     annotations, defaults = {}, {}
     for parameter in spec.parameters:
-        values = parameter.default if parameter.kind == "vector" else (parameter.default,)
+        start = parameter.default
+        values = start if parameter.kind == "vector" else (parameter.written(start),)
         for member, value in zip(members(parameter), values, strict=True):
             annotations[member] = _annotation(parameter)
             defaults[member] = value
@@ -98,7 +105,9 @@ def _pack(spec: Operation) -> type:
 def _annotation(parameter: Parameter) -> Any:
     if parameter.kind == "choice":
         return Annotated[str, Choice(list(parameter.choices))]
-    plain = {"bool": bool, "int": int, "float": float, "text": str, "vector": float}[parameter.kind]
-    if parameter.span is None:
+    plain = {"bool": bool, "int": int, "float": float, "text": str, "list": str, "vector": float}[
+        parameter.kind
+    ]
+    if parameter.span is None or parameter.kind == "list":
         return plain
     return Annotated[plain, WithinRange(plain(parameter.span.low), plain(parameter.span.high))]

@@ -11,10 +11,11 @@ import slicer
 
 from ..core.errors import MedPrepError
 from ..core.i18n import _
-from ..core.operation import Operation, create
+from ..core.operation import InputSlot, Operation, create
 from ..core.parameters import Parameter
-from .names import members
-from .parameter_node import operationFrom
+from .list_field import ListField
+from .names import inputMember, members
+from .parameter_node import operationFrom, valuesFrom
 
 # The hand-made parts that all panels share.
 _UI = Path(__file__).resolve().parents[2] / "Resources" / "UI"
@@ -43,6 +44,8 @@ class OperationSections:
 
     def __init__(self, ui: Any, specs: Iterable[Operation]) -> None:
         self.ui, self.specs = ui, tuple(specs)
+        self._idle: dict[str, set[str]] = {}
+        self._lists: list[ListField] = []
         for spec in self.specs:
             self._dress(spec)
 
@@ -60,6 +63,8 @@ class OperationSections:
         """Words for a user in place of the choices that connectGui has just filled in."""
         for spec in self.specs:
             for parameter in spec.parameters:
+                if parameter.kind != "choice":
+                    continue
                 for index, choice in enumerate(parameter.choices):
                     combo = getattr(self.ui, f"{spec.name}_{parameter.name}")
                     combo.setItemText(index, parameter.words.get(choice, choice))
@@ -68,6 +73,28 @@ class OperationSections:
         """Bring each section to the parameters as they are now."""
         for spec in self.specs:
             self._showPreset(parameterNode, spec)
+            self._showWhatApplies(parameterNode, spec)
+
+    def _showWhatApplies(self, parameterNode: Any, spec: Operation) -> None:
+        """Hide the fields of what has no effect beside the other parameters and inputs."""
+        given = {s.name: getattr(parameterNode, inputMember(spec, s)) is not None for s in spec.inputs[1:]}
+        idle = {part.name for part in spec.idle({**valuesFrom(parameterNode, spec), **given})}
+        if self._idle.get(spec.id) == idle:
+            return
+        self._idle[spec.id] = idle
+        for part in (*spec.parameters, *spec.inputs[1:]):
+            if part.when is not None:
+                for name in self._fields(spec, part):
+                    getattr(self.ui, name).visible = part.name not in idle
+
+    def _fields(self, spec: Operation, part: Parameter | InputSlot) -> list[str]:
+        """Names of the widgets of a parameter or an input, with those of their labels."""
+        if isinstance(part, InputSlot):
+            names = [inputMember(spec, part)]
+        else:
+            names = [f"{spec.name}_{member}" for member in members(part)]
+        fields = [f"{name}_items" for name in names] if getattr(part, "kind", "") == "list" else names
+        return [*fields, *(f"{name}_label" for name in names)]
 
     def _dress(self, spec: Operation) -> None:
         """Put an operation's ranges, units, help and presets on its section."""
@@ -85,6 +112,9 @@ class OperationSections:
     def _dressParameter(self, spec: Operation, parameter: Parameter, member: str) -> None:
         widget = getattr(self.ui, f"{spec.name}_{member}")
         widget.toolTip = getattr(self.ui, f"{spec.name}_{member}_label").toolTip = parameter.help
+        if parameter.kind == "list":
+            self._addItems(parameter, widget, getattr(self.ui, f"{spec.name}_{member}_items"))
+            return
         if parameter.unit:
             widget.suffix = f" {parameter.unit}"
         if parameter.span is not None:
@@ -94,6 +124,15 @@ class OperationSections:
                 widget.decimals = parameter.span.decimals
             if parameter.span.step is not None:
                 widget.singleStep = parameter.span.step
+
+    def _addItems(self, parameter: Parameter, text: Any, room: Any) -> None:
+        """A field for each item of a list in place of the text of them all, which stays what is bound."""
+        text.visible = False
+        items = ListField(parameter, lambda values: text.setText(parameter.written(values)))
+        text.connect("textChanged(QString)", lambda now: items.show(parameter.items_of(now)))
+        items.show(parameter.default)
+        room.layout().addWidget(items.widget)
+        self._lists.append(items)
 
     def _showPreset(self, parameterNode: Any, spec: Operation) -> None:
         if not spec.presets:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.errors import MedPrepError
-from ..core.operation import settings
 from ..core.recipe import Recipe, load
 
 Names = Mapping[str, "str | list[str] | None"]
@@ -21,12 +20,14 @@ def operation_script(module: str, op: Any, nodes: Names) -> str:
     """
     spec = op.operation
     first, *others = spec.inputs
-    defaults = settings(type(op)())
     arguments = [_node(nodes.get(first.name))]
     for slot in others:
         if nodes.get(slot.name):
             arguments.append(f"{slot.name}={_node(nodes[slot.name])}")
-    arguments += [f"{name}={value!r}" for name, value in settings(op).items() if value != defaults[name]]
+    values = {p.name: (getattr(op, p.name), p.default) for p in spec.parameters}
+    arguments += [
+        f"{name}={_plain(value)!r}" for name, (value, default) in values.items() if value != default
+    ]
     call = _call(f"logic.{spec.console}", arguments)
     return _script(module, f"result = {call}")
 
@@ -59,6 +60,10 @@ def _source(recipe: Recipe, file: str) -> str:
 
 def _script(module: str, call: str) -> str:
     return f"from {module} import {module}Logic\n\nlogic = {module}Logic()\n{call}\n"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _node(name: str | list[str] | None) -> str:

@@ -213,7 +213,7 @@ class Draft:
         spec = self.operation(step)
         value = spec.parameter(name).clean(value, spec.id)
         self._spell_out(step)
-        self.steps[step]["parameters"][name] = list(value) if isinstance(value, tuple) else value
+        self.steps[step]["parameters"][name] = spec.parameter(name).written(value)
 
     def set_preset(self, step: int, preset: str) -> None:
         """Give a step the values of a preset; the others get their defaults."""

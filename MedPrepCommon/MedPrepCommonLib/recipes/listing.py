@@ -62,6 +62,10 @@ def _parameter_record(parameter: Parameter) -> dict[str, Any]:
         record["choices"] = list(parameter.choices)
     if parameter.kind == "vector":
         record["length"] = parameter.length
+    if parameter.kind == "list":
+        record |= {"item": parameter.item, "least": parameter.count.least, "most": parameter.count.most}
+    if parameter.when is not None:
+        record["when"] = parameter.when.words()
     return record
 
 
@@ -84,6 +88,8 @@ def operation_text(operation: Operation) -> str:
     for parameter in operation.parameters:
         lines.append(f"  {parameter.name} = {_shown(parameter.default)}{_limits(parameter)}")
         lines += _wrapped(parameter.help, "      ")
+        if parameter.when is not None:
+            lines += _wrapped(_("used with {condition}").format(condition=parameter.when.words()), "      ")
     if operation.presets:
         lines += ["", _("Presets")]
     for name, preset in operation.presets.items():
@@ -101,6 +107,9 @@ def operation_text(operation: Operation) -> str:
 
 def _limits(parameter: Parameter) -> str:
     unit = f" {parameter.unit}" if parameter.unit else ""
+    if parameter.kind == "list":
+        items = _("{least} to {most} of").format(least=parameter.count.least, most=parameter.count.most)
+        return f"{unit}  ({items} {_item(parameter)})"
     if parameter.kind == "choice":
         return f"{unit}  ({' | '.join(parameter.choices)})"
     if parameter.kind == "bool":
@@ -111,6 +120,17 @@ def _limits(parameter: Parameter) -> str:
     whole = _(", whole") if parameter.kind == "int" else ""
     low, high = f"{parameter.span.low:g}", f"{parameter.span.high:g}"
     return f"{unit}  ({_('{low} to {high}').format(low=low, high=high)}{whole}{each})"
+
+
+def _item(parameter: Parameter) -> str:
+    """What an item of a list may be."""
+    if parameter.choices:
+        return " | ".join(parameter.choices)
+    if parameter.span is None:
+        return " | ".join((*parameter.suggestions, "...")) if parameter.suggestions else _("text")
+    whole = _(", whole") if parameter.item == "int" else ""
+    low, high = f"{parameter.span.low:g}", f"{parameter.span.high:g}"
+    return _("{low} to {high}").format(low=low, high=high) + whole
 
 
 def recipe_records(found: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -161,6 +181,8 @@ def recipe_text(recipe: Recipe) -> str:
             lines.append(f"       {parameter.name} = {_shown(getattr(step.op, parameter.name))}{unit}")
     lines += ["", _("Outputs")]
     lines += [f"  {name}  <- {reference}" for name, reference in recipe.outputs.items()]
+    for note in recipe.notes():
+        lines += ["", *_wrapped(_("note: {text}").format(text=note), "", "      ")]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import InputError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, operation
+from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, When, operation
 from MedPrepCommonLib.core.result import Curve, Figure, Result
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepMRILib.bias.correction import Correction, divide, measure
@@ -56,7 +56,11 @@ class BiasField:
         ),
     ] = "division"
     sigma: Annotated[
-        float, Span(5, 200, 5, 1), Unit("mm"), Help(_("lowPass: standard deviation of the Gaussian"))
+        float,
+        Span(5, 200, 5, 1),
+        Unit("mm"),
+        When("method", "lowPass"),
+        Help(_("lowPass: standard deviation of the Gaussian")),
     ] = 40.0
 
     presets = {

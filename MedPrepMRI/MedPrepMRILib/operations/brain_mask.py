@@ -8,7 +8,7 @@ import numpy as np
 
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, Span, operation
+from MedPrepCommonLib.core.operation import Help, Preset, Span, When, operation
 from MedPrepCommonLib.core.result import Check, Result
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepMRILib.brain.head_cells import foreground
@@ -41,6 +41,7 @@ class BrainMask:
     fraction: Annotated[
         float,
         Span(0.1, 0.9, 0.05, 2),
+        When("region", "brain"),
         Help(_("Share of the brain's signal that counts as its border: smaller gives a larger brain")),
     ] = 0.5
 

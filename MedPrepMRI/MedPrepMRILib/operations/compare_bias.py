@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
-from MedPrepCommonLib.core.errors import ParameterError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, operation
-from MedPrepCommonLib.core.parameters import nearest
+from MedPrepCommonLib.core.operation import Count, Help, Preset, operation
 from MedPrepCommonLib.core.result import Figure, Result, Table
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepMRILib.bias import quality
@@ -58,36 +56,17 @@ class CompareBias:
     it too.
     """
 
-    methods: Annotated[str, Help(_("Which ones, comma separated: n4, polynomial, gaussian, homomorphic"))] = (
-        "n4, polynomial, gaussian, homomorphic"
-    )
+    methods: Annotated[
+        tuple[Literal["n4", "polynomial", "gaussian", "homomorphic"], ...],
+        Count(1, 4, once=True),
+        Help(_("Which ones, in the order of the table")),
+    ] = ("n4", "polynomial", "gaussian", "homomorphic")
     keepImages: Annotated[bool, Help(_("Return every method's corrected image, not only the table"))] = False
 
     presets = {
-        "all": Preset(_("All four"), "", methods="n4, polynomial, gaussian, homomorphic"),
-        "twoBest": Preset(_("N4 and polynomial"), "", methods="n4, polynomial"),
+        "all": Preset(_("All four"), "", methods=("n4", "polynomial", "gaussian", "homomorphic")),
+        "twoBest": Preset(_("N4 and polynomial"), "", methods=("n4", "polynomial")),
     }
-
-    def __post_init__(self) -> None:
-        self.chosen()
-
-    def chosen(self) -> list[str]:
-        """The methods' names.
-
-        Raises
-        ------
-        ParameterError
-            for none, an unknown one, or one twice.
-        """
-        words = [word.strip() for word in self.methods.split(",") if word.strip()]
-        wrong = [word for word in words if word not in METHODS]
-        if wrong or not words or len(set(words)) < len(words):
-            raise ParameterError(
-                _("mri.compareBias.methods is {value!r}.").format(value=self.methods),
-                _("Expected some of {names}, each once, comma separated.").format(names=", ".join(METHODS)),
-                nearest(wrong[0], METHODS) if wrong else "",
-            )
-        return words
 
     def __call__(self, image: Volume, reference: Volume | None, mask: LabelVolume | None, job: Job) -> Result:
         if reference is not None:
@@ -98,7 +77,7 @@ class CompareBias:
         if reference is not None:
             found = quality.compare(image.array, reference.array, inside, job.part(0.1, 0.15))
             rows.append((_("none"), None, found))
-        names = self.chosen()
+        names = self.methods
         for n, name in enumerate(names):
             part = job.part(0.15 + 0.85 * n / len(names), 0.15 + 0.85 * (n + 1) / len(names), name)
             correction = self._correct(name, image, inside, part)

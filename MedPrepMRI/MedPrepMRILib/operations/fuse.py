@@ -9,7 +9,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import InputError, ParameterError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Label, Preset, Words, operation
+from MedPrepCommonLib.core.operation import Count, Help, Label, Preset, When, Words, operation
 from MedPrepCommonLib.core.parameters import nearest
 from MedPrepCommonLib.core.result import Result
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
@@ -95,21 +95,20 @@ class Fuse:
         Help(_("Outside the mask: keep the image, or set it to 0 as is usual after skull stripping")),
     ] = "keep"
     channels: Annotated[
-        str,
-        Help(
-            _(
-                "Sequences that must be there, in the order of the channels, as in t1, t1c, t2, flair; "
-                "empty takes those given"
-            )
-        ),
-    ] = ""
+        tuple[Literal["t1", "t1c", "t2", "flair", "dwi", "adc"], ...],
+        Count(0, 6, once=True),
+        Words(SEQUENCES),
+        Help(_("Sequences that must be there, in the order of the channels; empty takes those given")),
+    ] = ()
     missing: Annotated[
         Literal["error", "zero"],
         Words(error=_("Stop"), zero=_("A channel of zeros")),
+        When("channels", filled=True),
         Help(_("A sequence of that list is missing: stop, or give it a channel of zeros (stack only)")),
     ] = "error"
     weights: Annotated[
         str,
+        When("method", "weighted"),
         Help(_("weighted: factor per sequence, as in t1=1 flair=2; those not named have 1")),
     ] = ""
 
@@ -131,20 +130,13 @@ class Fuse:
     }
 
     def __post_init__(self) -> None:
-        self.wanted()
-        self.factors()
-
-    def wanted(self) -> list[str]:
-        """Names of the sequences that the result must have, in order; empty for those given."""
-        names = [name.lower() for name in self.channels.replace(",", " ").split()]
-        _known("channels", names)
-        if len(names) == 1 or len(set(names)) != len(names):
+        if len(self.channels) == 1:
             raise ParameterError(
-                _("mri.fuse.channels is {value!r}.").format(value=self.channels),
+                _("mri.fuse.channels is {value}.").format(value=self.channels[0]),
                 _("Expected two or more different sequences."),
                 _("Leave it empty to take those given."),
             )
-        return names
+        self.factors()
 
     def factors(self) -> dict[str, float]:
         """Weights by sequence; those not named weigh 1."""
@@ -223,7 +215,7 @@ class Fuse:
                 _("Expected two to six of {names}.").format(names=", ".join(SEQUENCES)),
                 _("Choose at least two."),
             )
-        wanted = self.wanted()
+        wanted = list(self.channels)
         if not wanted:
             return list(given)
         extra = [name for name in given if name not in wanted]

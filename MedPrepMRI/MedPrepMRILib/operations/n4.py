@@ -9,7 +9,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import InputError, ParameterError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, operation
+from MedPrepCommonLib.core.operation import Count, Help, Preset, Span, Unit, When, operation
 from MedPrepCommonLib.core.result import Result, Table
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepMRILib.bias import n4, n4itk
@@ -45,9 +45,11 @@ class N4:
         Help(_("Use every n-th voxel along each axis; 0 chooses a grid of about 4 mm from the spacing")),
     ] = 0
     iterations: Annotated[
-        str,
-        Help(_("Most iterations per level, comma separated; each level halves the width of the mesh")),
-    ] = "50, 50, 50, 50"
+        tuple[int, ...],
+        Span(1, 1000, 10, 0),
+        Count(1, 6),
+        Help(_("Most iterations per level; each level halves the width of the mesh")),
+    ] = (50, 50, 50, 50)
     convergence: Annotated[
         float,
         Span(0, 0.1, 0.0001, 7),
@@ -56,6 +58,7 @@ class N4:
     meshResolution: Annotated[
         tuple[float, float, float],
         Span(1, 16, 1, 0),
+        When("splineDistance", 0.0),
         Help(_("Pieces of the first level's B-spline mesh along i, j, k")),
     ] = (1, 1, 1)
     splineDistance: Annotated[
@@ -79,6 +82,7 @@ class N4:
         float,
         Span(0, 5, 0.1, 2),
         Unit("%"),
+        When("engine", "medprep"),
         Help(
             _(
                 "When three levels find a flatter field than this, there is none, and finer levels are left "
@@ -100,49 +104,28 @@ class N4:
         "default": Preset(
             _("Usual: 4 levels, 4 mm grid"),
             "Tustison et al. 2010, IEEE Trans Med Imaging 29(6):1310-1320; ITK's defaults",
-            iterations="50, 50, 50, 50",
+            iterations=(50, 50, 50, 50),
             convergence=0.001,
         ),
         "ants": Preset(
             _("As ANTs' brain pipelines: mesh of 200 mm, no early end"),
             "antsAtroposN4.sh of ANTs: -s 4 -c [50x50x50x50,1e-7] -b [200]",
             shrinkFactor=4,
-            iterations="50, 50, 50, 50",
+            iterations=(50, 50, 50, 50),
             convergence=1e-7,
             splineDistance=200,
         ),
         "gentle": Preset(
-            _("Gentle: only the broadest variation, 3 levels"), "", iterations="50, 50, 50", convergence=0.001
+            _("Gentle: only the broadest variation, 3 levels"), "", iterations=(50, 50, 50), convergence=0.001
         ),
     }
 
     def __post_init__(self) -> None:
-        self.levels()
         if any(spans != int(spans) for spans in self.meshResolution):
             raise ParameterError(
                 _("mri.n4.meshResolution is {value}.").format(value=self.meshResolution),
                 _("Expected whole numbers."),
             )
-
-    def levels(self) -> tuple[int, ...]:
-        """The most iterations of each level.
-
-        Raises
-        ------
-        ParameterError
-            for anything but 1 to 6 whole numbers.
-        """
-        try:
-            levels = tuple(int(word) for word in self.iterations.replace("x", ",").split(","))
-        except ValueError:
-            levels = ()
-        if not 1 <= len(levels) <= _MOST_LEVELS or not all(1 <= n <= 1000 for n in levels):
-            raise ParameterError(
-                _("mri.n4.iterations is {value!r}.").format(value=self.iterations),
-                _("Expected 1 to {n} whole numbers from 1 to 1000, comma separated.").format(n=_MOST_LEVELS),
-                _("For example 50, 50, 50, 50."),
-            )
-        return levels
 
     def __call__(self, image: Volume, mask: LabelVolume | None, weight: Volume | None, job: Job) -> Result:
         if weight is not None:
@@ -162,7 +145,7 @@ class N4:
             field = self.field(image, inside, weight, part)
             correction = divide(image.array, inside, field.log_field().reader(), rest)
             record = field.iterations
-            if len(field.lattices) < len(self.levels()):
+            if len(field.lattices) < len(self.iterations):
                 notes.append(
                     _(
                         "No bias field: after three levels it varied by less than {least:g} %, so the finer "
@@ -192,7 +175,7 @@ class N4:
             image.array,
             inside,
             shrink.samples(image, steps),
-            iterations=self.levels(),
+            iterations=self.iterations,
             convergence=self.convergence,
             meshes=self._meshes(image),
             noise=self.wienerNoise,
@@ -224,7 +207,7 @@ class N4:
             coarse,
             mask,
             image.shape,
-            self.levels(),
+            self.iterations,
             self.convergence,
             tuple(int(spans) for spans in self.meshResolution[::-1]),
             self.wienerNoise,

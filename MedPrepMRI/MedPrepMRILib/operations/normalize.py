@@ -10,7 +10,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import InputError, ParameterError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, Words, operation
+from MedPrepCommonLib.core.operation import Help, Preset, Span, Unit, When, Words, operation
 from MedPrepCommonLib.core.result import Result, Table
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepCommonLib.numeric import blocks, landmarks, voxel_statistics
@@ -91,21 +91,34 @@ class NormalizeMRI:
     region: Annotated[
         Literal["brain", "foreground", "image"],
         Words(brain=_("Brain"), foreground=_("Everything with signal"), image=_("Whole image")),
+        When("mask", given=False),
         Help(_("Where to measure without a mask: the brain, everything that gives signal, or every voxel")),
     ] = "brain"
     lowPercentile: Annotated[
-        float, Span(0, 50, 0.5, 2), Unit("%"), Help(_("percentile: share of the voxels below the lower end"))
+        float,
+        Span(0, 50, 0.5, 2),
+        Unit("%"),
+        When("method", "percentile"),
+        Help(_("percentile: share of the voxels below the lower end")),
     ] = 1.0
     highPercentile: Annotated[
         float,
         Span(50, 100, 0.5, 2),
         Unit("%"),
+        When("method", "percentile"),
         Help(_("percentile: share of the voxels below the upper end")),
     ] = 99.0
-    range: Annotated[Literal["[0, 1]", "[-1, 1]"], Help(_("percentile: range of the result"))] = "[0, 1]"
-    clip: Annotated[bool, Help(_("percentile: limit what lies beyond the percentiles to the range"))] = True
+    range: Annotated[
+        Literal["[0, 1]", "[-1, 1]"], When("method", "percentile"), Help(_("percentile: range of the result"))
+    ] = "[0, 1]"
+    clip: Annotated[
+        bool,
+        When("method", "percentile"),
+        Help(_("percentile: limit what lies beyond the percentiles to the range")),
+    ] = True
     landmarks: Annotated[
         str,
+        When("method", "nyul") & When("learn", False),
         Help(
             _(
                 "nyul: percentiles of training images, as in 1=0 50=41.5 99=100; empty takes this image's "
@@ -114,7 +127,9 @@ class NormalizeMRI:
         ),
     ] = ""
     learn: Annotated[
-        bool, Help(_("nyul: learn the landmarks from the training cases of a batch, for all its cases"))
+        bool,
+        When("method", "nyul"),
+        Help(_("nyul: learn the landmarks from the training cases of a batch, for all its cases")),
     ] = False
 
     presets = {

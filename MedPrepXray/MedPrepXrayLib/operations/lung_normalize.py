@@ -10,7 +10,7 @@ import numpy as np
 from MedPrepCommonLib.core.errors import InputError
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
-from MedPrepCommonLib.core.operation import Help, Label, Preset, Span, Unit, Words, operation
+from MedPrepCommonLib.core.operation import Help, Label, Preset, Span, Unit, When, Words, operation
 from MedPrepCommonLib.core.result import Result
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepCommonLib.geometry.resampling import antialias_sigma, resample_grid
@@ -46,6 +46,7 @@ class LungNormalize:
         float,
         Span(0, 100, 1, 1),
         Unit("%"),
+        When("crop", True),
         Help(_("Around that box on every side, as a share of its longer side")),
     ] = 5.0
     size: Annotated[
