@@ -1,6 +1,6 @@
 """Writes out for translators what the panel's words are made from: names of parameters and inputs, summaries.
 
-python3 run.py python Tools/texts.py          says whether MedPrepCommonLib/core/texts is up to date
+python3 run.py python Tools/texts.py          says whether MedPrepCommonLib/core/definitions is up to date
 python3 run.py python Tools/texts.py --write  writes it
 
 Slicer's extraction sees literal strings in ``_()`` alone; these come from the definitions of operations.
@@ -17,7 +17,9 @@ from pathlib import Path
 from MedPrepCommonLib.core.operation import PACKAGES, Operation, known
 from MedPrepCommonLib.core.parameters import words_of
 
-FOLDER = Path(__file__).resolve().parent.parent / "MedPrepCommon" / "MedPrepCommonLib" / "core" / "texts"
+FOLDER = (
+    Path(__file__).resolve().parent.parent / "MedPrepCommon" / "MedPrepCommonLib" / "core" / "definitions"
+)
 _WIDTH = 96
 
 
@@ -81,9 +83,9 @@ def main() -> int:
             path.write_bytes(text.encode("utf-8"))
         out_of_date |= path.read_text(encoding="utf-8") != text
     if out_of_date:
-        print("core/texts is out of date: python3 run.py python Tools/texts.py --write")
+        print("core/definitions is out of date: python3 run.py python Tools/texts.py --write")
         return 1
-    print("core/texts is up to date.")
+    print("core/definitions is up to date.")
     return 0
 
 

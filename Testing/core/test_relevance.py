@@ -10,6 +10,7 @@ import pytest
 from ctimages import body, labels_on
 
 from MedPrepCommonLib.core import engine, recipe, runner
+from MedPrepCommonLib.core.definitions.relevance import vain_settings
 from MedPrepCommonLib.core.errors import MedPrepError, ParameterError
 from MedPrepCommonLib.core.operation import When, create, find, known, settings
 from MedPrepCommonLib.core.schema import recipe_schema
@@ -144,31 +145,31 @@ def recipe_of(parameters, operation="normalize", **inputs):
 
 
 def test_a_recipe_says_what_has_no_effect():
-    (note,) = recipe_of({"method": "zscore", "mean": 5}).notes()
+    (note,) = vain_settings(recipe_of({"method": "zscore", "mean": 5}))
     assert note == (
         "normalize.mean has no effect here: it is used with method = zscore and statistics = given."
     )
-    assert recipe_of({"method": "zscore", "statistics": "given", "mean": 5}).notes() == []
-    (note,) = recipe_of({"method": "minmax"}).with_settings({"normalize.mean": 5}).notes()
+    assert vain_settings(recipe_of({"method": "zscore", "statistics": "given", "mean": 5})) == []
+    (note,) = vain_settings(recipe_of({"method": "minmax"}).with_settings({"normalize.mean": 5}))
     assert "normalize.mean" in note
 
 
 def test_an_input_that_may_be_missing_makes_no_note():
     values = {"method": "threshold", "threshold": 30}
-    assert recipe_of(values, "cropForeground").notes() == []
-    assert recipe_of(values, "cropForeground", mask="mask?").notes() == []
-    assert len(recipe_of(values, "cropForeground", mask="mask").notes()) == 2
+    assert vain_settings(recipe_of(values, "cropForeground")) == []
+    assert vain_settings(recipe_of(values, "cropForeground", mask="mask?")) == []
+    assert len(vain_settings(recipe_of(values, "cropForeground", mask="mask"))) == 2
 
 
 def test_the_note_stands_in_the_result_and_stops_nothing():
     volume = image_for(find("normalize"))
     plan = recipe_of({"method": "minmax", "mean": 5})
     run = runner.run(plan, {"image": volume})
-    assert run.result.notes == plan.notes() and "out" in run.result.images
+    assert run.result.notes == vain_settings(plan) and "out" in run.result.images
 
 
 def test_installed_recipes_set_nothing_in_vain():
-    assert {name: recipe.load(name).notes() for name in recipe.available()} == dict.fromkeys(
+    assert {name: vain_settings(recipe.load(name)) for name in recipe.available()} == dict.fromkeys(
         recipe.available(), []
     )
 

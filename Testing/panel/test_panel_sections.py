@@ -46,6 +46,11 @@ def test_numbers_of_a_list_have_a_field_each(panel):
 
 
 def test_words_of_a_list_are_chosen_and_may_be_typed(panel):
+    import numpy as np
+    import slicer
+
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    slicer.util.updateVolumeFromArray(volume, np.zeros((3, 4, 5), np.int16))
     widget = panel("MedPrepCT")
     items = items_of(widget, find("ct.multiWindow").parameter("windows"))
     node = widget._parameterNode

@@ -28,6 +28,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .definitions.relevance import Condition, When
+from .definitions.summaries import SUMMARIES
 from .errors import ParameterError
 from .i18n import _
 from .job import Job
@@ -45,8 +47,6 @@ from .parameters import (
     nearest,
     parameters_of,
 )
-from .relevance import Condition, When
-from .texts.summaries import SUMMARIES
 from .volume import LabelVolume, Volume
 
 __all__ = [

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .definitions.labels import LABELS
+from .definitions.relevance import Condition
 from .errors import ParameterError
 from .i18n import _
-from .relevance import Condition
-from .texts.labels import LABELS
 
 Kind = Literal["bool", "int", "float", "choice", "text", "vector", "list"]
 _KINDS: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}

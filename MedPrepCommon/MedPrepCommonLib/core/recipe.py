@@ -17,7 +17,7 @@ from . import json_text, provenance
 from .errors import InputError, MedPrepError, ParameterError, RecipeError
 from .i18n import _
 from .operation import PACKAGES, Operation, create, find, settings
-from .parameters import Parameter, nearest, shown
+from .parameters import nearest, shown
 from .recognition import EXPECTED
 
 SCHEMA, VERSION = "medprep-recipe", 1
@@ -91,23 +91,6 @@ class Recipe:
             "outputs": dict(self.outputs),
         }
 
-    def notes(self) -> list[str]:
-        """What is set in it and has no effect, one line each: no error, but seldom what was meant."""
-        found = []
-        for step in self.steps:
-            spec = step.op.operation
-            values = {p.name: getattr(step.op, p.name) for p in spec.parameters}
-            # A result that may be missing may be there.
-            known = {s.name: bool(step.inputs.get(s.name)) for s in spec.inputs if _sure(step, s.name)}
-            for part in spec.idle({**values, **known}):
-                if isinstance(part, Parameter) and values[part.name] != part.default:
-                    found.append(
-                        _("{step}.{name} has no effect here: it is used with {condition}.").format(
-                            step=step.id, name=part.name, condition=part.when.words()
-                        )
-                    )
-        return found
-
     @property
     def digest(self) -> str:
         """SHA-256 of what the recipe does; its texts do not count."""
@@ -169,11 +152,6 @@ class Recipe:
             # All at once: two values that only fit each other may both be new.
             steps[n] = replace(steps[n], op=create(op.operation.id, **{**settings(op), **values}))
         return replace(self, steps=tuple(steps))
-
-
-def _sure(step: Step, slot: str) -> bool:
-    """Whether it is known before a run if an input is given."""
-    return not any(reference.endswith("?") for reference in step.inputs.get(slot, ()))
 
 
 def _setting(spec: Operation, address: str, name: str, value: Any) -> dict[str, Any]:

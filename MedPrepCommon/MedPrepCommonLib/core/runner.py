@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import engine, input_checks, provenance
+from .definitions.relevance import vain_settings
 from .errors import InputChecksError
 from .i18n import _
 from .job import Job
@@ -60,7 +61,7 @@ def run(
     facts = {name: _facts(volume, digests[name]) for name, volume in held.items()}
     # Tells this run's steps from those of the same recipe on another image, where histories meet later.
     this = provenance.digest_of({"recipe": recipe.digest, "inputs": digests})
-    total, steps = Result(checks=[line.check for line in judged], notes=recipe.notes()), []
+    total, steps = Result(checks=[line.check for line in judged], notes=vain_settings(recipe)), []
     if refusal is not None:
         total.notes.append(_("No step was run. {reason}").format(reason=refusal))
     for n, step in enumerate(() if refusal else recipe.steps):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.definitions.relevance import vain_settings
 from ..core.errors import RecipeError
 from ..core.i18n import _
 from ..core.operation import Operation
@@ -181,7 +182,7 @@ def recipe_text(recipe: Recipe) -> str:
             lines.append(f"       {parameter.name} = {_shown(getattr(step.op, parameter.name))}{unit}")
     lines += ["", _("Outputs")]
     lines += [f"  {name}  <- {reference}" for name, reference in recipe.outputs.items()]
-    for note in recipe.notes():
+    for note in vain_settings(recipe):
         lines += ["", *_wrapped(_("note: {text}").format(text=note), "", "      ")]
     return "\n".join(lines)
 

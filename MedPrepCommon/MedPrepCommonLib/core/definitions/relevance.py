@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .i18n import _
+from ..i18n import _
 
 
 class Condition:
@@ -112,6 +112,25 @@ class _Joined(Condition):
 
     def names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for part in self.parts for name in part.names()))
+
+
+def vain_settings(recipe: Any) -> list[str]:
+    """What is set in a :class:`~..recipe.Recipe` and has no effect, a line each: seldom what was meant."""
+    found = []
+    for step in recipe.steps:
+        spec = step.op.operation
+        values = {p.name: getattr(step.op, p.name) for p in spec.parameters}
+        # Whether a result that may be missing is given, nobody knows before a run.
+        wired = {slot.name: step.inputs.get(slot.name, ()) for slot in spec.inputs}
+        given = {name: bool(r) for name, r in wired.items() if not any(one.endswith("?") for one in r)}
+        for part in spec.idle({**values, **given}):
+            if part.name in values and values[part.name] != part.default:
+                found.append(
+                    _("{step}.{name} has no effect here: it is used with {condition}.").format(
+                        step=step.id, name=part.name, condition=part.when.words()
+                    )
+                )
+    return found
 
 
 def _shown(value: Any) -> str:

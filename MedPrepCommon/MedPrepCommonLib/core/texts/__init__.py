@@ -1,1 +1,0 @@
-"""Words made from definitions, written out for translators by Tools/texts.py."""
