@@ -154,10 +154,16 @@ def _outputs(spec: Operation) -> list[str]:
         lines.append(f"- `{plain}`{_described(plain, result)}{absent}")
     lines += [f"- each of `{s.name}`, under its own name, on the new grid" for s in spec.inputs if s.many]
     if result is not None and result.metrics:
-        lines.append(f"- metrics: {', '.join(f'`{name}`' for name in sorted(result.metrics))}")
+        lines.append(
+            f"- metrics: {', '.join(f'`{name}`' + _unit(spec, name) for name in sorted(result.metrics))}"
+        )
     if result is not None and result.checks:
         lines.append("- `checks`: quality control, a row per check (verdict, value, limit, advice)")
     return [*lines, ""]
+
+
+def _unit(spec: Operation, metric: str) -> str:
+    return f" ({spec.unit(metric)})" if spec.unit(metric) else ""
 
 
 def _described(name: str, result: Result | None) -> str:

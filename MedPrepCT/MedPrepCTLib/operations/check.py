@@ -28,6 +28,7 @@ from ..quality.hounsfield import AIR, BONE, SOFT_TISSUE, Histogram, Judgement
     records=("check", "histogram"),
     cite=("DICOM PS3.3 C.8.2.1 CT Image Module",),
     any_grid=True,
+    units={"*Peak": "HU", "sliceThickness": "mm"},
 )
 class CheckCT:
     """Check a CT: Hounsfield units, padding, slice thickness, spacing, slice distances and gantry tilt."""

@@ -36,6 +36,7 @@ _SMALL_LUNG = 300.0  # ml
     labels=("lungs",),
     records=("volumes",),
     cite=("Hu, Hoffman and Reinhardt 2001, IEEE Trans Med Imaging 20(6):490-498, doi:10.1109/42.929615",),
+    units={"*Volume": "ml", "*Density": "HU"},
 )
 class Lungs:
     """Segment the right lung, the left lung and the airway on Hounsfield units.

@@ -52,6 +52,7 @@ METAL = Segment(
         "Boas and Fleischmann 2012, Imaging in Medicine 4(2):229-240 (CT artifacts), doi:10.2217/iim.12.13",
         "Barrett and Keat 2004, RadioGraphics 24(6):1679-1691 (CT artifacts), doi:10.1148/rg.246045065",
     ),
+    units={"volume": "mm³", "maximum": "HU", "valuesEndAt": "HU"},
 )
 class Metal:
     """Find metal in a CT and grade how much it disturbs the image."""

@@ -55,6 +55,7 @@ _TRACHEA = "44567001"
         "doi:10.1016/j.acra.2004.06.005",
         "Bezdek 1981, Pattern Recognition with Fuzzy Objective Function Algorithms (fuzzy c-means)",
     ),
+    units={"largest": "mm"},
 )
 class Nodules:
     """Find candidates for lung nodules, solid, part-solid and ground-glass, and rank them.

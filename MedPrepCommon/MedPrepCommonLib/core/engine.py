@@ -60,6 +60,7 @@ def run(
     if mark is None:
         # A recipe has judged its inputs once, at its start.
         result.checks = input_checks.merged(_faults(spec, arguments), result.checks)
+    result.units = {name: unit for name in result.metrics if (unit := spec.unit(name))}
     step = provenance.step(op, _origins(spec, arguments, sources or {}))
     step |= mark if mark is not None else {"outputs": output_digests(spec, result)}
     history = _merged(arguments, step)

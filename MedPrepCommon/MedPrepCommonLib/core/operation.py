@@ -19,13 +19,14 @@ The call's arguments before ``job`` are the operation's inputs; their types say 
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import inspect
 import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .definitions.relevance import Condition, When
@@ -113,6 +114,11 @@ class Operation:
     any_values: bool = False
     labels: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def unit(self, metric: str) -> str:
+        """The unit of a number among the results; "" for plain numbers and words."""
+        return next((u for name, u in self.units.items() if fnmatch.fnmatchcase(metric, name)), "")
 
     def kind(self, output: str) -> str:
         """What a result is: ``image``, ``labels``, or ``record`` (a table, a figure or points)."""
@@ -183,6 +189,7 @@ def operation(
     labels: tuple[str, ...] = (),
     records: tuple[str, ...] = (),
     own_grid: tuple[str, ...] = (),
+    units: Mapping[str, str] | None = None,
 ) -> Callable[[type], type]:
     """Class decorator that makes a frozen dataclass of the class's annotated parameters and registers it.
 
@@ -202,6 +209,7 @@ def operation(
     labels : those of `outputs`, without ``?``, that are label maps.
     own_grid : label inputs that may lie on another grid than the image, and are read as they were made.
     records : those that are tables, figures or points; the others are images.
+    units : of metrics, by name; ``*Volume`` stands for several. The others are plain numbers or words.
     """
 
     def register(cls: type) -> type:
@@ -233,6 +241,7 @@ def operation(
             any_values,
             labels,
             records,
+            dict(units or {}),
         )
         clash = {p.name for p in spec.parameters} & {*RESERVED, *(slot.name for slot in spec.inputs)}
         if clash:

@@ -88,6 +88,8 @@ class Result:
     metrics: dict[str, Cell] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    #: Units of those metrics that have one, by name.
+    units: dict[str, str] = field(default_factory=dict)
 
     def outputs(self) -> dict[str, Any]:
         """Every named thing that becomes a node or a file, main results first."""

@@ -178,6 +178,7 @@ def _collect(total: Result, step: Step, result: Result, named: Mapping[str, str]
             known[named.get(reference, name if free else reference)] = value
     total.metrics.update({f"{step.id}.{name}": value for name, value in result.metrics.items()})
     # The inputs were judged at the start; a check among the steps says the same again.
+    total.units.update({f"{step.id}.{name}": unit for name, unit in result.units.items()})
     total.checks += [check for check in result.checks if check.name not in input_checks.titles()]
     total.notes += [note for note in result.notes if note not in total.notes]
 

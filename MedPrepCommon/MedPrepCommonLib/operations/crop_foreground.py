@@ -34,6 +34,7 @@ _AIR = -1024
         "Isensee et al. 2021, Nature Methods 18:203-211 (nnU-Net), doi:10.1038/s41592-020-01008-z",
     ),
     vectors=True,
+    units={"padded*": "voxels", "cropped*": "voxels"},
 )
 class CropForeground:
     """Crop an image and its label maps to the box around the foreground or a mask, plus a margin.

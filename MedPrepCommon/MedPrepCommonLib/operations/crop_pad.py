@@ -37,6 +37,7 @@ PAD_HELP = _(
     outputs=("image",),
     cite=("Isensee et al. 2021, Nature Methods 18:203-211 (nnU-Net), doi:10.1038/s41592-020-01008-z",),
     vectors=True,
+    units={"padded*": "voxels", "cropped*": "voxels"},
 )
 class CropPad:
     """Bring an image and its label maps to a fixed size, or to a multiple that a network can halve.

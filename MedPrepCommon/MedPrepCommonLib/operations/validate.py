@@ -29,6 +29,7 @@ _EQUAL_DB = 200.0
         "Wang et al. 2004, IEEE Trans Image Processing 13(4):600-612 (SSIM), doi:10.1109/TIP.2003.819861",
         "Lin 1991, IEEE Trans Information Theory 37(1):145-151 (Jensen-Shannon), doi:10.1109/18.61115",
     ),
+    units={"psnr": "dB"},
 )
 class Validate:
     """Compare an image before and after preparation: statistics, similarity, histograms, lost information.

@@ -381,6 +381,7 @@ class MedPrepWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.resultsText.text = _("New in the scene: {names}").format(names=names) + notes
         rows = [(check.name, check.value, check.verdict, check.advice) for check in result.checks]
         for name, value in result.metrics.items():
-            rows.append((name, f"{value:.6g}" if isinstance(value, float) else str(value), "", ""))
+            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+            rows.append((name, f"{shown} {result.units.get(name, '')}".rstrip(), "", ""))
         fillTable(self.ui.resultsTable, rows)
         self.views.show(self._ranOn, nodes)

@@ -68,7 +68,7 @@ def _page(folder: Path, record: Any, quality: Any, evidence: Any) -> str:
             _("Pictures"),
             parts.pictures(evidence["pictures"], lambda file: _embedded(folder, file)),
         ),
-        ("measurements", _("Measurements"), parts.tables(tables) + parts.metrics(quality["metrics"])),
+        ("measurements", _("Measurements"), parts.tables(tables) + parts.metrics(quality["metrics"], record)),
         ("histograms", _("Histograms"), parts.figures(evidence["figures"])),
         ("images", _("Images"), parts.images(record, evidence["statistics"])),
         ("steps", _("Steps and parameters"), parts.steps(record)),

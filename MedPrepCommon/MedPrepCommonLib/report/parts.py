@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.errors import MedPrepError
 from ..core.i18n import _
-from ..core.operation import Operation, find
+from ..core.operation import Operation, find, known
 from ..core.result import Curve, Figure
 from . import chart as reportchart
 
@@ -140,12 +140,17 @@ def _more(rows: Sequence[Sequence[str]]) -> str:
     return f'<p class="muted">{escape(text.format(shown=_ROWS, n=len(rows)))}</p>'
 
 
-def metrics(values: Mapping[str, Any]) -> str:
-    """Single numbers, step by step."""
+def metrics(values: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Single numbers with their units, step by step; `record` is the provenance."""
+    installed = known()
+    operations = {step["id"]: installed.get(step["operation"]) for step in record["steps"]}
     steps: dict[str, list[str]] = {}
     for address, value in values.items():
         step, _dot, name = address.rpartition(".")
-        line = f"<div><dt>{escape(name)}</dt><dd>{escape(number(value))}</dd></div>"
+        made_by = operations.get(step)
+        unit = made_by.unit(name) if made_by is not None else ""
+        shown = f"{number(value)} {unit}".rstrip()
+        line = f"<div><dt>{escape(name)}</dt><dd>{escape(shown)}</dd></div>"
         steps.setdefault(step, []).append(line)
     groups = "".join(
         f'<div class="metrics"><b>{escape(step)}</b><dl>{"".join(lines)}</dl></div>'

@@ -24,6 +24,7 @@ from MedPrepMRILib.recognition.ct_values import ct_checks
     outputs=("mask",),
     labels=("mask",),
     cite=("Smith 2002, Human Brain Mapping 17(3):143-155 (brain extraction), doi:10.1002/hbm.10062",),
+    units={"volume": "ml"},
 )
 class BrainMask:
     """Find the brain in T1, T2 or FLAIR images of whole or skull-stripped heads, or all that gives signal.

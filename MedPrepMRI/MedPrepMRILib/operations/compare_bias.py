@@ -46,6 +46,7 @@ METHODS: dict[str, Callable[[Volume, np.ndarray, Job], LogField]] = {
         "doi:10.1109/TMI.2006.891486",
         "Wang et al. 2004, IEEE Trans Image Processing 13(4):600-612 (SSIM), doi:10.1109/TIP.2003.819861",
     ),
+    units={"*PSNR": "dB"},
 )
 class CompareBias:
     """Run several bias correctors on one image and list what each one did in the mask.

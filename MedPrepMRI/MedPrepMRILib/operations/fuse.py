@@ -38,6 +38,7 @@ SEQUENCES = {"t1": "T1", "t1c": "T1c", "t2": "T2", "flair": "FLAIR", "dwi": "DWI
         "doi:10.1109/TMI.2003.809072",
         "Coupé et al. 2008, IEEE Trans Med Imaging 27(4):425-441 (noise), doi:10.1109/TMI.2007.906087",
     ),
+    units={"*Displacement": "mm"},
 )
 class Fuse:
     """Bring two to six sequences of one head onto one grid and scale, and make one image of them.

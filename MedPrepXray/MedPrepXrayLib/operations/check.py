@@ -35,6 +35,7 @@ _BLACK, _WHITE = 25.0, 1.0
     records=("check", "histogram"),
     cite=("DICOM PS3.3 C.8.11 Digital X-Ray", "DICOM PS3.3 C.7.6.3.1.2 Photometric Interpretation"),
     vectors=True,
+    units={"top": "px", "bottom": "px", "left": "px", "right": "px", "black": "%", "white": "%"},
 )
 class CheckXray:
     """Check a radiograph: bit depth, polarity, saturation, exposed field, pixel size, orientation,

@@ -22,6 +22,7 @@ from ..picture.radiograph import radiograph
     outputs=("image",),
     cite=("DICOM PS3.3 C.8.7.3 X-Ray Collimator Module",),
     vectors=True,
+    units={"top": "px", "bottom": "px", "left": "px", "right": "px"},
 )
 class Crop:
     """Cut off the collimator's shutters and drawn borders; every pixel that is left keeps its place and

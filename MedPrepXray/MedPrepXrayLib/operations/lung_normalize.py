@@ -28,6 +28,7 @@ from ..picture.radiograph import Radiograph, radiograph
     labels=("lungs",),
     cite=("Philipsen et al. 2015, IEEE Trans Med Imaging 34(9):1965-1975, doi:10.1109/TMI.2015.2418031",),
     vectors=True,
+    units={"top": "px", "bottom": "px", "left": "px", "right": "px"},
 )
 class LungNormalize:
     """Scale a radiograph so that its lungs have mean 0 and standard deviation 1.
