@@ -1,4 +1,4 @@
-"""Numbers among the results have the unit that their operation declares, in the panel's table and the report."""
+"""Numbers among the results have the unit that their operation declares: in the panel and the report."""
 
 from __future__ import annotations
 
