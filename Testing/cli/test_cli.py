@@ -109,7 +109,7 @@ def test_an_operation_is_explained_in_full(medprep, id: str) -> None:
     for parameter, shown in zip(spec.parameters, record["parameters"], strict=True):
         assert f"{parameter.name} = " in text and " ".join(parameter.help.split()) in text
         assert shown["default"] == (
-            list(parameter.default) if parameter.kind == "vector" else parameter.default
+            list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
         )
         if parameter.span is not None:
             assert f"{parameter.span.low:g} to {parameter.span.high:g}" in text
