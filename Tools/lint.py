@@ -17,8 +17,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDERS = ("MedPrepCommon", "MedPrepCT", "MedPrepMRI", "MedPrepXray")
 LIBRARIES = ("MedPrepCommonLib", "MedPrepCTLib", "MedPrepMRILib", "MedPrepXrayLib")
-CLEAN = ("MedPrepCommonLib/numeric", "MedPrepCommonLib/files")
-LEFT = 420
+CLEAN = ("MedPrepCommonLib/core", "MedPrepCommonLib/numeric", "MedPrepCommonLib/files")
+LEFT = 390
 
 
 def run(*arguments: str) -> int:

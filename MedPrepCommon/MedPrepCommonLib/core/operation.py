@@ -27,7 +27,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .definitions.relevance import Condition, When
 from .definitions.summaries import SUMMARIES
@@ -73,6 +73,15 @@ __all__ = [
 RESERVED = ("preset", "output", "job")
 
 # Packages that register operations when their ``operations`` module is imported.
+_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:  # typing has it from Python 3.11 on; it only speaks to type checkers
+
+    def dataclass_transform(**_facts: Any) -> Callable[[_T], _T]:
+        return lambda function: function
+
+
 PACKAGES = ("MedPrepCommonLib", "MedPrepCTLib", "MedPrepMRILib", "MedPrepXrayLib")
 
 
@@ -157,7 +166,7 @@ class Operation:
         ----------
         values : parameters by name, and whether an input is given by its name, where that is known.
         """
-        parts = (*self.parameters, *self.inputs)
+        parts: list[Parameter | InputSlot] = [*self.parameters, *self.inputs]
         return [part for part in parts if part.when is not None and not part.when.met(values)]
 
     def preset(self, name: str) -> Preset:
@@ -175,6 +184,7 @@ _registry: dict[str, Operation] = {}
 _looked_for: set[str] = set()
 
 
+@dataclass_transform(frozen_default=True)
 def operation(
     id: str,
     *,
@@ -190,7 +200,7 @@ def operation(
     records: tuple[str, ...] = (),
     own_grid: tuple[str, ...] = (),
     units: Mapping[str, str] | None = None,
-) -> Callable[[type], type]:
+) -> Callable[[type[_T]], type[_T]]:
     """Class decorator that makes a frozen dataclass of the class's annotated parameters and registers it.
 
     A ``__post_init__`` of the class runs after each parameter has been checked (for rules between them).
@@ -212,7 +222,7 @@ def operation(
     units : of metrics, by name; ``*Volume`` stands for several. The others are plain numbers or words.
     """
 
-    def register(cls: type) -> type:
+    def register(cls: Any) -> Any:
         between = cls.__dict__.get("__post_init__")
 
         def clean(self: Any) -> None:
@@ -247,7 +257,8 @@ def operation(
         if clash:
             raise TypeError(f"{id}: parameters may not be called {', '.join(sorted(clash))}")
         names = {p.name for p in spec.parameters} | {slot.name for slot in spec.inputs}
-        for part in (*spec.parameters, *spec.inputs):
+        parts: list[Parameter | InputSlot] = [*spec.parameters, *spec.inputs]
+        for part in parts:
             if part.when is not None and not names.issuperset(part.when.names()):
                 raise TypeError(
                     f"{id}.{part.name} asks for {', '.join(part.when.names())}: not all are there"

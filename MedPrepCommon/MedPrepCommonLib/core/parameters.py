@@ -152,6 +152,7 @@ class Parameter:
         expected = _("a whole number") if whole else _("a number")
         if isinstance(value, (bool, *_numpy_bool())) or not isinstance(value, numbers.Real):
             self._refuse(value, owner, expected)
+        value = typing.cast(float, value)  # which is what typing calls any real number
         if not _finite(value) or (whole and int(value) != value):
             self._refuse(value, owner, expected)
         if self.span is not None and not self.span.low <= value <= self.span.high:
@@ -289,10 +290,11 @@ def parameters_of(cls: type) -> tuple[Parameter, ...]:
 
 
 def _parameter(field: dataclasses.Field, hint: Any) -> Parameter:
-    bare, notes = hint, ()
+    bare: Any = hint
+    notes: list[Any] = []
     if typing.get_origin(hint) is typing.Annotated:
         bare, *notes = typing.get_args(hint)
-    found = {type(note): note for note in notes}
+    found: dict[type, Any] = {type(note): note for note in notes}
     if field.default is dataclasses.MISSING or Help not in found:
         raise TypeError(f"{field.name}: a parameter needs a default and a Help")
     span, unit = found.get(Span), found.get(Unit, Unit("")).symbol
