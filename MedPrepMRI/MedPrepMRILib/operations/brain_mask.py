@@ -9,10 +9,11 @@ import numpy as np
 from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
 from MedPrepCommonLib.core.operation import Help, Preset, Span, When, operation
-from MedPrepCommonLib.core.result import Check, Result
+from MedPrepCommonLib.core.result import Result
 from MedPrepCommonLib.core.volume import LabelVolume, Volume
 from MedPrepMRILib.brain.head_cells import foreground
-from MedPrepMRILib.brain.mask import BRAIN, FOREGROUND, find_brain
+from MedPrepMRILib.brain.mask import BRAIN, FOREGROUND, look
+from MedPrepMRILib.brain.shape import cut_by_ends, shape_checks, shape_of
 from MedPrepMRILib.recognition.ct_values import ct_checks
 
 
@@ -23,20 +24,24 @@ from MedPrepMRILib.recognition.ct_values import ct_checks
     modality="MR",
     outputs=("mask",),
     labels=("mask",),
-    cite=("Smith 2002, Human Brain Mapping 17(3):143-155 (brain extraction), doi:10.1002/hbm.10062",),
-    units={"volume": "ml"},
+    cite=(
+        "Smith 2002, Human Brain Mapping 17(3):143-155 (surface), doi:10.1002/hbm.10062",
+        "Hoopes et al. 2022, NeuroImage 260:119474 (training on synthetic contrasts), "
+        "doi:10.1016/j.neuroimage.2022.119474",
+    ),
+    units={"volume": "ml", "turn": "°"},
 )
 class BrainMask:
-    """Find the brain in T1, T2 or FLAIR images of whole or skull-stripped heads, or all that gives signal.
+    """Find the brain in MRI of any contrast, of whole or skull-stripped heads, or all that gives signal.
 
-    Made for bias correction and intensity statistics, where a millimetre at the brain's surface does not
-    matter; not for measuring the brain.
+    A small network finds it, and a surface grows to its border. Made for bias correction and intensity
+    statistics, where a millimetre at the brain's surface does not matter; not for measuring the brain.
     """
 
     region: Annotated[
         Literal["brain", "foreground"],
         Help(
-            _("brain: brain with its inner CSF; foreground: all voxels with signal, in any part of the body")
+            _("brain: brain with the CSF in it; foreground: all voxels with signal, in any part of the body")
         ),
     ] = "brain"
     fraction: Annotated[
@@ -47,21 +52,24 @@ class BrainMask:
     ] = 0.5
 
     presets = {
-        "brain": Preset(_("Brain"), "Smith 2002, Human Brain Mapping 17(3):143-155", region="brain"),
+        "brain": Preset(_("Brain"), "Hoopes et al. 2022, NeuroImage 260:119474", region="brain"),
         "foreground": Preset(_("Everything with signal"), "", region="foreground"),
     }
 
     def __call__(self, image: Volume, job: Job) -> Result:
-        notes, checks = [], ct_checks(image)
+        notes, checks, metrics = [], ct_checks(image), {}
+        stripped = False
         if self.region == "foreground":
-            mask, stripped = foreground(image, job), False
-            segment = FOREGROUND
+            mask, segment = foreground(image, job), FOREGROUND
         else:
-            mask, stripped = find_brain(image, self.fraction, job)
-            segment = BRAIN
+            brain = look(image, self.fraction, job)
+            mask, stripped, segment = brain.mask, brain.stripped, BRAIN
         volume = float(np.count_nonzero(mask) * image.voxel_volume / 1000)
         if self.region == "brain":
-            checks.append(_check(volume, mask))
+            shape = shape_of(brain.coarse, brain.spacing, volume, cut_by_ends(mask))
+            checks += shape_checks(shape, brain.agreement)
+            metrics = {"form": shape.form, "symmetry": shape.symmetry, "turn": shape.turn}
+            metrics |= {"agreement": brain.agreement, "cut": shape.cut}
             if stripped:
                 notes.append(_("The image is skull-stripped: its brain is all that is not background."))
         label = LabelVolume(
@@ -71,18 +79,5 @@ class BrainMask:
             segments=(segment,),
             history=image.history,
         )
-        metrics = {"volume": volume, "share": float(mask.mean()), "skullStripped": bool(stripped)}
+        metrics |= {"volume": volume, "share": float(mask.mean()), "skullStripped": bool(stripped)}
         return Result(labels={"mask": label}, metrics=metrics, checks=checks, notes=notes)
-
-
-def _check(volume: float, mask: np.ndarray) -> Check:
-    """A brain with its CSF holds 0.9 to 2.0 litres in adults; less where a slab cuts it."""
-    cut = any(mask.take(end, axis).mean() > 0.1 for axis in range(3) for end in (0, -1))
-    ok = 700 < volume < 2200 or (cut and volume < 2200)
-    return Check(
-        _("Brain volume"),
-        "pass" if ok else "warn",
-        f"{volume:.0f} ml",
-        _("700 to 2200 ml (a whole adult brain with CSF)"),
-        "" if ok else _("Look at the mask; change the fraction, or give a mask of your own."),
-    )
