@@ -23,6 +23,8 @@ _ROWS, _COLUMNS = np.mgrid[0 : input.SIZE, 0 : input.SIZE].astype(np.float32)
 _ASIDE = {"a4318ac9": -40}
 # A pixel of which nobody says what it shows.
 UNKNOWN = 3
+# Grey levels of masks that have all three.
+LEFT_GREY, RIGHT_GREY, UNKNOWN_GREY = 80, 160, 255
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,14 @@ def sides(mask: np.ndarray) -> np.ndarray:
     """1 and 2 for the lungs on the image's left and right.
 
     The mask has one value for each, the lower for the left, or one for both, which are then its two largest
-    parts. An empty mask stays so.
+    parts. An empty mask stays so. Masks of prepare_v7_masks.py may say where nobody knows, too.
     """
     values = np.unique(mask[mask > 0])
     labels = np.zeros(mask.shape, np.uint8)
+    if LEFT_GREY in values and RIGHT_GREY in values:
+        for label, value in ((1, LEFT_GREY), (2, RIGHT_GREY), (UNKNOWN, UNKNOWN_GREY)):
+            labels[mask == value] = label
+        return labels
     if len(values) == 2:
         for label, value in enumerate(values, start=1):
             labels[mask == value] = label
@@ -119,14 +125,20 @@ def sides(mask: np.ndarray) -> np.ndarray:
     return labels
 
 
-def changed(source: Picture, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random view of a picture: (2, SIZE, SIZE) network input and (SIZE, SIZE) labels."""
+def changed(
+    source: Picture, rng: np.random.Generator, mirrored: float = 0.25
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random view of a picture: (2, SIZE, SIZE) network input and (SIZE, SIZE) labels.
+
+    `mirrored` is the share of mirror images.
+    """
     size = input.SIZE
     grey, labels = source.grey, source.labels
-    if rng.random() < 0.25:
+    if rng.random() < mirrored:
         # The network tells the sides of the image, not of the patient: mirrored, the sides change places.
         grey, labels = grey[:, ::-1], np.array([0, 2, 1, UNKNOWN], np.uint8)[labels[:, ::-1]]
-    grey = opacified(grey, labels, rng) if rng.random() < 0.3 else grey
+    grey = opacified(grey, labels, rng) if rng.random() < 0.4 else grey
+    grey = with_gas(grey, labels, rng) if rng.random() < 0.25 else grey
     shape = np.array(grey.shape, float)
     inside = _visible(rng)
     scale = size / shape.max() * np.exp(rng.uniform(np.log(0.65), np.log(1.35)))
@@ -193,17 +205,34 @@ def opacified(grey: np.ndarray, labels: np.ndarray, rng: np.random.Generator) ->
             * np.exp(-0.5 * ((y - cy) / ry) ** 2)
             * np.exp(-0.5 * ((x - cx) / rx) ** 2)
         )
-    if rng.random() < 0.3:
-        # An effusion: everything below a line in one lung.
-        side = labels == rng.integers(1, 3)
-        if side.any():
-            rows = np.flatnonzero(side.any(axis=1))
-            line = rows[0] + rng.uniform(0.5, 0.95) * (rows[-1] - rows[0])
-            cloud += side * np.clip((y - line) / (0.04 * max(grey.shape)), 0, 1)
+    if rng.random() < 0.5:
+        # Effusion or consolidation of the base, on either side or on both: everything below a line.
+        for side in ((labels == 1,), (labels == 2,), (labels == 1, labels == 2))[rng.integers(3)]:
+            if side.any():
+                rows = np.flatnonzero(side.any(axis=1))
+                line = rows[0] + rng.uniform(0.4, 0.95) * (rows[-1] - rows[0])
+                cloud += side * np.clip((y - line) / (rng.uniform(0.02, 0.15) * max(grey.shape)), 0, 1)
     soft = cv2.blur(lungs.astype(np.float32), (9, 9))
     tissue = np.percentile(grey[~lungs][::7], rng.uniform(50, 90)) if (~lungs).any() else 1.0
     share = np.clip(cloud, 0, 0.9) * soft
     return (grey * (1 - share) + tissue * share).astype(np.float32)
+
+
+def with_gas(grey: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gas in the stomach or the colon, close below the diaphragm: dark, but no lung."""
+    side = labels == rng.integers(1, 3)
+    if not side.any():
+        return grey
+    places = np.argwhere(side)
+    height = np.ptp(places[:, 0]) + 1
+    column = rng.choice(places[:, 1])
+    lowest = places[places[:, 1] == column, 0].max()
+    ry, rx = rng.uniform(0.06, 0.16, 2) * height
+    middle = lowest + rng.uniform(0.02, 0.15) * height + ry
+    y, x = (np.arange(count, dtype=np.float32) for count in grey.shape)
+    bubble = ((y[:, None] - middle) / ry) ** 2 + ((x - column) / rx) ** 2 < 1
+    bubble = cv2.blur((bubble & (labels == 0)).astype(np.float32), (5, 5)) * np.float32(rng.uniform(0.4, 0.9))
+    return (grey * (1 - bubble) + np.percentile(grey[side], 20) * bubble).astype(np.float32)
 
 
 def exposed(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -237,6 +266,17 @@ def exposed(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         x, y = (int(v) for v in rng.integers(0, 240, 2))
         cv2.rectangle(grey, (x, y), (x + int(rng.integers(4, 20)), y + int(rng.integers(4, 20))), 1.0, -1)
+    for _ in range(rng.integers(1, 5) if rng.random() < 0.3 else 0):
+        # Burned-in letters, and the discs of electrodes.
+        x, y = (int(v) for v in rng.integers(0, 240, 2))
+        shade = float(rng.choice([0.0, 0.9, 1.0]))
+        if rng.random() < 0.5:
+            letters = "".join(rng.choice(list("LRAPSUPINE0123456789:"), rng.integers(1, 9)))
+            drawn = np.zeros(grey.shape, np.uint8)
+            cv2.putText(drawn, letters, (x, y), cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.3, 1.4), 255, 1)
+            grey[drawn > 0] = shade
+        else:
+            cv2.circle(grey, (x, y), int(rng.integers(2, 6)), shade, -1)
     return 1 - grey if rng.random() < 0.15 else grey
 
 

@@ -35,32 +35,37 @@ CLASSES = 3
 
 
 class Block(nn.Sequential):
-    """Two 3x3 convolutions with batch normalisation (which the export folds away)."""
+    """Two 3x3 convolutions with batch normalisation (which the export folds away; `folded`: without)."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, folded: bool = False) -> None:
         layers: list[nn.Module] = []
         for width in (before, after):
             layers += [
-                nn.Conv2d(width, after, 3, padding=1, bias=False),
-                nn.BatchNorm2d(after),
+                nn.Conv2d(width, after, 3, padding=1, bias=folded),
+                _norm(after, folded),
                 nn.ReLU(True),
             ]
         super().__init__(*layers)
 
 
+def _norm(width: int, folded: bool) -> nn.Module:
+    return nn.Identity() if folded else nn.BatchNorm2d(width)
+
+
 class LungNet(nn.Module):
     """A compact U-Net: a strided first layer, four reductions, skip connections, scores at half size."""
 
-    def __init__(self) -> None:
+    def __init__(self, folded: bool = False) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(2, WIDTHS[0], 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(WIDTHS[0]),
+            nn.Conv2d(2, WIDTHS[0], 4, stride=2, padding=1, bias=folded),
+            _norm(WIDTHS[0], folded),
             nn.ReLU(True),
         )
-        self.down = nn.ModuleList(Block(a, b) for a, b in zip((WIDTHS[0], *WIDTHS[:-1]), WIDTHS, strict=True))
+        downwards = zip((WIDTHS[0], *WIDTHS[:-1]), WIDTHS, strict=True)
+        self.down = nn.ModuleList(Block(a, b, folded) for a, b in downwards)
         pairs = list(zip(WIDTHS[:-1], WIDTHS[1:], strict=True))[::-1]
-        self.up = nn.ModuleList(Block(a + b, a) for a, b in pairs)
+        self.up = nn.ModuleList(Block(a + b, a, folded) for a, b in pairs)
         self.drop = nn.Dropout2d(0.15)
         self.head = nn.Conv2d(WIDTHS[0], CLASSES, 1)
 

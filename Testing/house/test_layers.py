@@ -72,6 +72,7 @@ WINGS = {
         "": "ground",
         "picture": "pure",
         "lungs": "pure",
+        "view": "pure",
         "contrast": "pure",
         "operations": "pure",
         "panel": "face",

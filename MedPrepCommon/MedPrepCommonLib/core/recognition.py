@@ -45,6 +45,7 @@ SEQUENCES: Mapping[str, str] = {
 VIEWS: Mapping[str, str] = {
     "frontal": _("a frontal view"),
     "lateral": _("a lateral view"),
+    "slice": _("a slice of a CT or an MRI, no radiograph"),
     "other": _("another view"),
 }
 

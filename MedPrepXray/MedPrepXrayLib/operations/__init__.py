@@ -2,4 +2,6 @@
 
 from MedPrepCommonLib.core.operation import import_files
 
+from ..view import recognising  # noqa: F401  (registers itself)
+
 import_files(__name__, __path__)
