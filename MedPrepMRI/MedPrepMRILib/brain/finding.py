@@ -49,9 +49,9 @@ class Working:
 
     array: np.ndarray
     stored: Orientation
-    starts: tuple[float, float, float]
-    steps: tuple[float, float, float]
-    shape: tuple[int, int, int]
+    starts: tuple[float, ...]
+    steps: tuple[float, ...]
+    shape: tuple[int, ...]
     background: float | None
     content: np.ndarray
     ends: tuple[float, float]

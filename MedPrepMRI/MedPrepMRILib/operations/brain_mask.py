@@ -57,7 +57,8 @@ class BrainMask:
     }
 
     def __call__(self, image: Volume, job: Job) -> Result:
-        notes, checks, metrics = [], ct_checks(image), {}
+        notes, checks = [], ct_checks(image)
+        metrics: dict[str, str | int | float | bool] = {}
         stripped = False
         if self.region == "foreground":
             mask, segment = foreground(image, job), FOREGROUND
