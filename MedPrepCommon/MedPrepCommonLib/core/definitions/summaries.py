@@ -38,7 +38,7 @@ SUMMARIES = {
         "Correct a bias field that is a polynomial in space; keeps the input's mean in the mask."
     ),
     "mri.brainMask": _(
-        "Find the brain in T1, T2 or FLAIR images of whole or skull-stripped heads, or all that gives signal."
+        "Find the brain in MRI of any contrast, of whole or skull-stripped heads, or all that gives signal."
     ),
     "mri.compareBias": _("Run several bias correctors on one image and list what each one did in the mask."),
     "mri.fuse": _(
