@@ -41,7 +41,7 @@ def test_nnunet_raw(prepared: Path, tmp_path: Path) -> None:
     found = export.nnunet(prepared, target, ("scaled", "channels"), "lungs", ("ball",))
     assert found.counts == {"train": 2, "val": 1, "test": 1}
     assert json.loads((target / "dataset.json").read_text()) == {
-        "channel_names": {"0": "scaled", "1": "channels_0", "2": "channels_1", "3": "channels_2"},
+        "channel_names": {"0": "scaled", "1": "none", "2": "one", "3": "two"},
         "labels": {"background": 0, "ball": 1},
         "numTraining": 3,
         "file_ending": ".nii.gz",

@@ -23,6 +23,8 @@ from MedPrepCommonLib.cli import app
 from MedPrepCommonLib.core import recipe as recipes
 from MedPrepCommonLib.core.errors import MedPrepError
 from MedPrepCommonLib.core.i18n import _, told
+from MedPrepCommonLib.core.volume import Volume
+from MedPrepCommonLib.files.reading import read_volume
 from MedPrepCommonLib.outputs import writing
 
 CASES = REPOSITORY.parent / "shared" / "cases"
@@ -156,3 +158,78 @@ def test_the_digest_of_a_dicomdir_is_that_of_its_folder(tmp_path: Path) -> None:
     before = batchfolder.input_digest(tmp_path / "DICOMDIR")
     (tmp_path / "1").write_bytes(b"c")
     assert batchfolder.input_digest(tmp_path / "DICOMDIR") != before
+
+
+def test_cases_with_different_channels_are_no_data_set(tmp_path: Path, monkeypatch) -> None:
+    scans = made("export-mixed-channels", tmp_path / "scans", monkeypatch)
+    steps = [{"id": "fuse", "operation": "mri.fuse", "parameters": {"normalization": "none"}}]
+    sequences = ("t1", "t1c", "t2", "flair")
+    steps[0]["inputs"] = {name: name if name == "t1" else f"{name}?" for name in sequences} | {
+        "mask": "labels"
+    }
+    inputs = {name: {"description": name, "optional": name != "t1"} for name in sequences}
+    inputs["labels"] = {"description": "expert", "kind": "labels"}
+    plan = batchfiles.recipe(
+        tmp_path,
+        "fused",
+        modality="MR",
+        inputs=inputs,
+        steps=steps,
+        outputs={"image": "fuse.image", "seg": "labels"},
+    )
+    out = tmp_path / "out"
+    code, said = medprep("batch", plan, scans / "cases-AB.csv", "-o", out, "-w", 0, "-q")
+    assert code == 0, said
+    for form, name in (("nnunet", "Dataset101_Mixed"), ("monai", "list")):
+        code, said = medprep("export", form, out, "-o", tmp_path / name, "--labels", "seg")
+        assert code == 2 and not (tmp_path / name).exists(), said
+        assert "T1, T2, FLAIR: A" in said and "T1, T1c, T2: B" in said
+    same = (scans / "cases-AB.csv").read_text().splitlines()
+    (scans / "cases-A.csv").write_text("\n".join(same[:2]) + "\n")
+    assert medprep("batch", plan, scans / "cases-A.csv", "-o", tmp_path / "one", "-w", 0, "-q")[0] == 0
+    code, said = medprep(
+        "export", "nnunet", tmp_path / "one", "-o", tmp_path / "Dataset102_A", "--labels", "seg"
+    )
+    assert code == 0, said
+    record = json.loads((tmp_path / "Dataset102_A" / "dataset.json").read_text())
+    assert record["channel_names"] == {"0": "T1", "1": "T2", "2": "FLAIR"}
+
+
+@pytest.mark.parametrize(("values", "words"), [((1, 2, 4), "1, 2, 4"), ((255,), "255")])
+def test_label_values_of_the_whole_set_become_1_to_n(tmp_path: Path, values, words) -> None:
+    """BraTS has 1, 2, 4; masks from PNG 255; one class is absent in one case."""
+    steps = [{"id": "clip", "operation": "ct.clip", "inputs": {"image": "image"}}]
+    inputs = {"image": {"description": "any CT"}, "labels": {"description": "expert", "kind": "labels"}}
+    outputs = {"image": "clip.image", "seg": "labels"}
+    plan = batchfiles.recipe(tmp_path, "kept", inputs=inputs, steps=steps, outputs=outputs)
+    rows = []
+    for n, own in enumerate((values, values[:-1] or values)):
+        image = tinyops.image(n)
+        array = np.zeros(image.shape, np.uint8)
+        for k, value in enumerate(own):
+            array[k + 1, 1, 1] = value
+        writing.write_nifti(image, tmp_path / f"{n}.nii.gz")
+        writing.write_nifti(Volume(array, image.ijkToRAS), tmp_path / f"{n}-seg.nii.gz")
+        rows.append({"case": f"c{n}", "image": f"{n}.nii.gz", "labels": f"{n}-seg.nii.gz"})
+    sheet = batchfiles.sheet(tmp_path / "cases.csv", rows)
+    assert medprep("batch", plan, sheet, "-o", tmp_path / "out", "-w", 0, "-q")[0] == 0
+    command = ["export", "nnunet", tmp_path / "out", "-o", tmp_path / "Dataset101_X", "--labels", "seg"]
+    code, said = medprep(*command)
+    assert code == 2 and f"values {words}" in said and "--renumber" in said
+    code, said = medprep(*command, "--renumber")
+    assert code == 0, said
+    record = json.loads((tmp_path / "Dataset101_X" / "dataset.json").read_text())
+    assert record["labels"] == {"background": 0} | {f"label_{v}": n for n, v in enumerate(values, 1)}
+    found = read_volume(tmp_path / "Dataset101_X" / "labelsTr" / "c0.nii.gz").array
+    assert [int(found[k + 1, 1, 1]) for k in range(len(values))] == list(range(1, len(values) + 1))
+    assert found.astype(bool).sum() == len(values)
+
+
+def test_lists_open_every_header(tmp_path: Path) -> None:
+    batchfiles.cases(tmp_path / "scans", 1)
+    plan, out = batchfiles.quick(tmp_path), tmp_path / "out"
+    assert medprep("batch", plan, tmp_path / "scans" / "cases.csv", "-o", out, "-w", 0, "-q")[0] == 0
+    file = out / "cases" / "case-000" / "image.nii.gz"
+    file.write_bytes(file.read_bytes()[:100])
+    code, said = medprep("export", "torchio", out, "-o", tmp_path / "list")
+    assert code == 2 and "damaged" in said and not (tmp_path / "list").exists()

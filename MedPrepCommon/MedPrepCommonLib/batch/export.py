@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ import numpy as np
 from ..cases.table import SPLITS
 from ..core.errors import FileError, ParameterError
 from ..core.i18n import _
+from ..core.integers import smallest_integers
 from ..core.job import Job
 from ..core.volume import Volume
-from ..files import text_file
+from ..files import nifti_header, text_file
 from ..files.reading import read_volume
 from ..outputs import folder as outputfolder
 from ..outputs import writing
@@ -47,6 +48,7 @@ def nnunet(
     labels: str = "",
     names: Sequence[str] = (),
     job: Job | None = None,
+    renumber: bool = False,
 ) -> Exported:
     """Write an nnU-Net v2 raw dataset: ``imagesTr``, ``labelsTr``, ``imagesTs``, ``dataset.json``.
 
@@ -59,13 +61,15 @@ def nnunet(
     out : new folder, called ``Dataset123_Name``.
     images : outputs of the recipe that become channels; one of several components gives several.
     labels : output of the recipe with the label map.
-    names : of the label values from 1 on; ``label_1`` and so on when empty.
+    names : of the label values, the lowest first; ``label_1`` and so on, by the values, when empty.
+    renumber : whether values that are not 1, 2, 3, ... over all cases become so; else they are an error.
 
     Raises
     ------
     FileError, ParameterError
-        when the batch lacks an output, a label map lies on another grid than its image or has values that
-        are not 0, 1, 2, ... as nnU-Net wants, or `out` cannot be used.
+        when the batch lacks an output, cases have different channels, a label map lies on another grid
+        than its image, the values of all label maps together are not 0, 1, 2, ..., or `out` cannot
+        be used.
     """
     job = job or Job.quiet()
     out = out.expanduser().resolve()
@@ -77,32 +81,37 @@ def nnunet(
     if not labels:
         raise ParameterError(_("nnU-Net needs label maps."), _("Expected --labels with an output's name."))
     cases = _done(batch)
-    channels: tuple[str, ...] = ()
-    largest, splits = 0, {split: [] for split in (*SPLITS, "")}
+    channels = _same_channels(batch, cases, images)
+    splits: dict[str, list[str]] = {split: [] for split in (*SPLITS, "")}
+    values: dict[str, set[int]] = {}
     with outputfolder.replacing(out) as draft:
         for folder in ("imagesTr", "labelsTr", "imagesTs"):
             (draft / folder).mkdir()
         for n, (name, split) in enumerate(cases.items()):
             job.report(n / len(cases), name)
             volumes = [_read(batch, name, image) for image in images]
-            found = _channels(images, volumes)
-            if channels and found != channels:
-                raise FileError(
-                    _("Case {case!r} has the channels {names}.").format(case=name, names=", ".join(found)),
-                    _("Expected {names}, as in the others.").format(names=", ".join(channels)),
-                )
-            channels = found
             test = split == "test"
             _write_channels(batch, name, images, volumes, draft / ("imagesTs" if test else "imagesTr"))
             splits[split].append(name)
             if not test:
-                largest = max(largest, _label(batch, name, labels, volumes[0]))
+                values[name] = _label(batch, name, labels, volumes[0])
                 shutil.copyfile(_file(batch, name, labels), draft / "labelsTr" / f"{name}{_ENDING}")
-        words = tuple(names) or tuple(f"label_{value}" for value in range(1, largest + 1))
-        if len(words) < largest:
+        present = sorted(set().union(*values.values()))
+        in_order = list(range(1, len(present) + 1))
+        if len(names) > len(present) and not renumber:
+            # A class that nobody in this batch has is a class all the same.
+            in_order = list(range(1, len(names) + 1))
+            present = sorted({*in_order, *present})
+        if present != in_order:
+            if not renumber:
+                raise _not_in_order(present)
+            for name in values:
+                _renumber(draft / "labelsTr" / f"{name}{_ENDING}", present)
+        words = tuple(names) or tuple(f"label_{value}" for value in present)
+        if len(words) != len(present):
             raise ParameterError(
-                _("There are {n} names for {m} label values.").format(n=len(words), m=largest),
-                _("Expected one for each value from 1 on."),
+                _("There are {n} names for {m} label values.").format(n=len(words), m=len(present)),
+                _("Expected one for each of {values}.").format(values=", ".join(map(str, present))),
             )
         record = {
             "channel_names": {str(n): channel for n, channel in enumerate(channels)},
@@ -133,10 +142,15 @@ def lists(
     """
     out = out.expanduser().resolve()
     rows: list[dict[str, Any]] = []
+    cases = _done(batch)
+    _same_channels(batch, cases, images)
     with outputfolder.replacing(out) as draft:
-        for name, split in _done(batch).items():
+        for name, split in cases.items():
             columns = {image: _file(batch, name, image) for image in images}
             columns |= {"label": _file(batch, name, labels)} if labels else {}
+            for path in columns.values():
+                # A file that a training would stumble over in its first hour is an error now.
+                nifti_header.parse(path)
             paths = {key: Path(os.path.relpath(path, out)).as_posix() for key, path in columns.items()}
             rows.append({"case": name, "split": split or "train", **paths})
         if form == "monai":
@@ -186,12 +200,40 @@ def _read(batch: Path, case: str, output: str) -> Volume:
     return read_volume(_file(batch, case, output))
 
 
-def _channels(images: Sequence[str], volumes: Sequence[Volume]) -> tuple[str, ...]:
-    return tuple(
-        name if volume.components == 1 else f"{name}_{n}"
-        for name, volume in zip(images, volumes, strict=True)
-        for n in range(volume.components)
-    )
+def _same_channels(batch: Path, cases: Mapping[str, str], images: Sequence[str]) -> tuple[str, ...]:
+    """The channels of every case, by what was fused where the record says so.
+
+    Raises
+    ------
+    FileError
+        listing the cases of each kind when they differ: channel 1 must mean the same in all.
+    """
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for case in cases:
+        record = batchfolder.read_json(_file(batch, case, images[0]).parent / "provenance.json") or {}
+        kinds.setdefault(_channels(record.get("outputs", {}), images), []).append(case)
+    if len(kinds) > 1:
+        lists = (f"{', '.join(names)}: {_some(found)}" for names, found in kinds.items())
+        raise FileError(
+            _("Cases have different channels ({list}).").format(list="; ".join(lists)),
+            _("Expected the same in all: a network takes each channel for one kind of image."),
+            _("Export cases of one kind, or set mri.fuse.channels in the recipe and run the batch again."),
+        )
+    return next(iter(kinds))
+
+
+def _channels(outputs: Mapping[str, Mapping[str, Any]], images: Sequence[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in images:
+        facts = outputs.get(name, {})
+        count = facts["shape"][3] if len(facts.get("shape", ())) == 4 else 1
+        numbered = [name] if count == 1 else [f"{name}_{n}" for n in range(count)]
+        found += facts.get("channels") or numbered
+    return tuple(found)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _write_channels(
@@ -209,8 +251,24 @@ def _write_channels(
             number += 1
 
 
-def _label(batch: Path, case: str, output: str, image: Volume) -> int:
-    """The largest value of a case's label map, which must lie on the image's grid."""
+def _label(batch: Path, case: str, output: str, image: Volume) -> set[int]:
+    """The values above 0 of a case's label map, which must lie on the image's grid."""
     volume = read_volume(_file(batch, case, output), labels=True)
     volume.require_grid_of(image, _("label map of case {case}").format(case=case))
-    return int(np.max(volume.array))
+    return {int(value) for value in np.unique(volume.array) if value}
+
+
+def _not_in_order(present: Sequence[int]) -> FileError:
+    return FileError(
+        _("The label maps have the values {values}.").format(values=_some([str(value) for value in present])),
+        _("Expected 1, 2, 3, ... without a gap over all cases, as nnU-Net wants."),
+        _("Give --renumber: the lowest becomes 1, the next 2; or name every class with --names."),
+    )
+
+
+def _renumber(path: Path, present: Sequence[int]) -> None:
+    """Write a label map again with the first of `present` as 1, the next as 2, ..."""
+    volume = read_volume(path, labels=True)
+    array = np.searchsorted(present, volume.array) + 1
+    array[volume.array == 0] = 0
+    writing.write_nifti(Volume(smallest_integers(array), volume.ijkToRAS), path)

@@ -187,7 +187,12 @@ def export(
         str, typer.Option(help="Outputs of the recipe that are the images, separated by commas.")
     ] = "image",
     labels: Annotated[str, typer.Option(help="Output of the recipe that is the label map.")] = "",
-    names: Annotated[str, typer.Option(help="Names of its values from 1 on, separated by commas.")] = "",
+    names: Annotated[
+        str, typer.Option(help="Names of its values, the lowest first, separated by commas.")
+    ] = "",
+    renumber: Annotated[
+        bool, typer.Option("--renumber", help="nnU-Net: make the values 1, 2, 3, ... where they are not.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Write a batch's results as an nnU-Net v2 raw dataset, or as a list of files for MONAI or TorchIO."""
@@ -202,7 +207,7 @@ def export(
     words = [name.strip() for name in names.split(",") if name.strip()]
     with watched("export", quiet) as job:
         if form == "nnunet":
-            found = batchexport.nnunet(batch, out, chosen, labels, words, job)
+            found = batchexport.nnunet(batch, out, chosen, labels, words, job, renumber)
         else:
             found = batchexport.lists(batch, out, chosen, labels, form)
     if not quiet:

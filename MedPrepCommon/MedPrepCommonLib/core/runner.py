@@ -206,7 +206,9 @@ def _needed(recipe: Recipe, name: str, after: int) -> bool:
 
 
 def _facts(volume: Volume, digest: str) -> dict[str, Any]:
+    channels = volume.info.get("channelNames") or []
     return {
+        **({"channels": list(channels)} if len(channels) == volume.components > 1 else {}),
         "digest": digest,
         "type": volume.array.dtype.name,
         "shape": list(volume.array.shape),
