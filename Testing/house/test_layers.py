@@ -53,6 +53,7 @@ WINGS = {
         "": "ground",
         "grid": "pure",
         "quality": "pure",
+        "recognition": "pure",
         "metal": "pure",
         "lungs": "pure",
         "nodules": "pure",

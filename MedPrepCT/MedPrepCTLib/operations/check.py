@@ -17,6 +17,7 @@ from MedPrepCommonLib.core.volume import Volume
 from ..quality import hounsfield
 from ..quality.grid_checks import grid_checks, slice_thickness
 from ..quality.hounsfield import AIR, BONE, SOFT_TISSUE, Histogram, Judgement
+from ..recognition.ct import recognise  # noqa: F401 (tells the input checks what a CT shows)
 
 
 @operation(
@@ -68,7 +69,7 @@ class CheckCT:
             checks += [_air(inside), _soft_tissue(inside), _bone(inside)]
         checks += [_padding(padding, found, image), *_range_ends(found, padding)]
         checks += grid_checks(image, self.maximumSliceThickness)
-        checks += [line.check for line in input_checks.judge(image, input_checks.Wanted("CT"), content=False)]
+        checks += [line.check for line in input_checks.judge(image, input_checks.Wanted("CT"), job=job)]
         return Result(
             tables={"check": check_table(checks)},
             figures={"histogram": _figure(found)},

@@ -34,7 +34,7 @@ class Cells:
 
     @classmethod
     def of(cls, hu: np.ndarray, spacing_kji: Sequence[float], job: Job) -> Cells:
-        """Cells of a volume in Hounsfield units whose axes run to head, back and left; any layout, any type."""
+        """Cells of a volume in HU whose axes run to head, back and left; any layout, any type."""
         grid = CoarseGrid(hu.shape, spacing_kji, CELL_MM)
         return cls(grid.mean(hu, job), tuple(grid.spacing_kji))
 

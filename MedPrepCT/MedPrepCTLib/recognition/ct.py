@@ -16,10 +16,7 @@ from .placement import find_placement
 
 @recognises("CT")
 def recognise(volume: Volume, job: Job) -> Recognition:
-    """Parts of the body by lung, skull and bone, and how the body lies; nothing of what has no Hounsfield units.
-
-    A sheared grid and a single line of voxels are not looked at.
-    """
+    """Parts of the body by lung, skull and bone, and how it lies; nothing without Hounsfield units."""
     if volume.components > 1 or sorted(volume.shape)[1] < 8:
         return Recognition(evidence=_("too small to be told"))
     judgement, _padding = look(volume)

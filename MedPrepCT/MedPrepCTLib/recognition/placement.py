@@ -1,4 +1,4 @@
-"""Whether a CT lies as its header says: vertebrae at the back, the airway at the top, liver right, heart left.
+"""Whether a CT lies as its header says: spine at the back, airway at the top, liver right, heart left.
 
 The header says which way an array's axes run; the content is asked whether that can be true. Heads have
 no side that could be told, limbs no direction at all: of them nothing is said.
@@ -89,7 +89,10 @@ def spine_shares(cells: Cells, trunk: np.ndarray) -> np.ndarray:
         y, x = _centred(whole)
         bone = np.clip(cells.hu[k] - 150.0, 0, 400) * whole
         middle, level = np.abs(x) < 0.25, np.abs(y) < 0.25
-        found += [bone[part].sum() for part in (middle & (y > 0), middle & (y < 0), level & (x < 0), level & (x > 0))]
+        found += [
+            bone[part].sum()
+            for part in (middle & (y > 0), middle & (y < 0), level & (x < 0), level & (x > 0))
+        ]
     return found / max(found.sum(), 1e-6)
 
 
@@ -140,7 +143,9 @@ def side_score(cells: Cells, kinds: np.ndarray, upside_down: bool = False) -> fl
     liver = []
     for k in upper:
         inner = ndimage.binary_erosion(largest_in_plane(whole[k]) & ~lung[k], iterations=depth)
-        _y, x = _centred(whole[k]) if whole[k].any() else (None, np.zeros_like(hu[k]))
+        if not inner.any():
+            continue
+        _y, x = _centred(whole[k])
         right, left = hu[k][inner & (x < 0)], hu[k][inner & (x > 0)]
         if right.size and left.size:
             liver.append(np.clip(right, -150, 150).mean() - np.clip(left, -150, 150).mean())
@@ -194,7 +199,7 @@ def vertex(cells: Cells, kinds: np.ndarray) -> int:
     closing = [
         way
         for way, slices in ends.items()
-        if (kinds[slices] == "head").any() and area[slices[:: way][-1]] < 0.55 * area[used].max()
+        if (kinds[slices] == "head").any() and area[slices[::way][-1]] < 0.55 * area[used].max()
     ]
     return closing[0] if len(closing) == 1 else 0
 
@@ -203,7 +208,9 @@ def face_side(cells: Cells) -> float:
     """Where the air of nose, sinuses and throat lies: above 0 in front, -1 to 1; 0 where there is none."""
     weight, moment = 0, 0.0
     for k in range(len(cells.hu)):
-        whole = largest_in_plane(ndimage.binary_fill_holes(ndimage.binary_closing(cells.body[k], iterations=2)))
+        whole = largest_in_plane(
+            ndimage.binary_fill_holes(ndimage.binary_closing(cells.body[k], iterations=2))
+        )
         if whole.sum() * cells.cm2 < 60:
             continue
         y, x = _centred(whole)

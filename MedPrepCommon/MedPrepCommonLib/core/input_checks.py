@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from . import content_checks, fact_checks
 from .errors import InputChecksError, ParameterError
@@ -18,7 +19,7 @@ from .i18n import _
 from .input_check import InputCheck, Wanted, family
 from .job import Job
 from .parameters import nearest
-from .recognition import recogniser
+from .recognition import Recognition, recogniser
 from .result import Check
 from .volume import LabelVolume, Volume
 
@@ -72,11 +73,7 @@ def judge(
     ----------
     content : whether to look at the image as well as at its facts (about a second for a large CT).
     """
-    job = job or Job.quiet()
-    seen = None
-    recognise = recogniser(family(volume, wanted))
-    if content and recognise is not None and not isinstance(volume, LabelVolume):
-        seen = recognise(volume, job)
+    seen = _seen(volume, family(volume, wanted), job or Job.quiet()) if content else None
     accepted = {*accept, *_earlier(volume)}
     found = []
     for check in known().values():
@@ -88,6 +85,19 @@ def judge(
             line = replace(line, verdict="warn", value=_("{value}; accepted").format(value=line.value))
         found.append(Found(check.id, line))
     return found
+
+
+# What images were recognised as, while they are there: a recipe and its check step ask about the same one.
+_known_images: WeakKeyDictionary[Volume, Recognition] = WeakKeyDictionary()
+
+
+def _seen(volume: Volume, modality: str, job: Job) -> Recognition | None:
+    recognise = recogniser(modality)
+    if recognise is None or isinstance(volume, LabelVolume):
+        return None
+    if volume not in _known_images:
+        _known_images[volume] = recognise(volume, job)
+    return _known_images[volume]
 
 
 def judge_all(
