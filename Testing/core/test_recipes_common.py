@@ -72,7 +72,10 @@ def test_luna16_finds_the_radiologists_nodule(shared_data):
 def test_abdomen_ct():
     image = body((20, 48, 56), (4.0, 4.0, 5.0), padding=-2000, info={"sliceThickness": 5.0})
     organ = labels_on(image, ((image.array > 20) & (image.array < 80)).astype(np.uint8))
-    result = runner.run(recipe.load("abdomen-ct"), {"image": image, "labels": organ}).result
+    given = {"image": image, "labels": organ}
+    # The made body has lungs: it is no abdomen.
+    assert runner.run(recipe.load("abdomen-ct"), given).refusal.ids == ("part",)
+    result = runner.run(recipe.load("abdomen-ct"), given, accept=["part"]).result
     prepared = result.images["image"]
     assert np.allclose(prepared.spacing, 1.5) and (prepared.array.min(), prepared.array.max()) == (0, 1)
     assert result.labels["labels"].same_grid(prepared)
@@ -84,7 +87,7 @@ def test_abdomen_ct():
     assert {
         c.verdict for c in result.checks if c.name in ("Value range", "Spacing", "Geometry of labels")
     } == {"pass"}
-    alone = runner.run(recipe.load("abdomen-ct"), {"image": image}).result
+    alone = runner.run(recipe.load("abdomen-ct"), {"image": image}, accept=["part"]).result
     assert alone.images["image"].array.tobytes() == prepared.array.tobytes() and not alone.labels
 
 

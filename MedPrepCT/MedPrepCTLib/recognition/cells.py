@@ -90,7 +90,7 @@ class Cells:
 
     @cached_property
     def skull(self) -> tuple[np.ndarray, np.ndarray]:
-        """By slice: square centimetres that bone closes in, and their median HU; 0 where it closes nothing."""
+        """By slice: square centimetres that bone closes in, and their median HU; 0 where it closes none."""
         radius = max(1, round(8 / min(self.spacing_kji[1:])))
         areas, values = np.zeros(len(self.hu)), np.zeros(len(self.hu))
         for k, bone in enumerate(self.bone):

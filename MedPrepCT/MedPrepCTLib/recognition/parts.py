@@ -1,4 +1,4 @@
-"""Which parts of the body a CT shows: each slice is told by outline, lung and bone, then extents are added."""
+"""Which parts of the body a CT shows: each slice is told by outline, lung and bone, then extents add up."""
 
 from __future__ import annotations
 
