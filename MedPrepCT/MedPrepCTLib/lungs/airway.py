@@ -17,7 +17,6 @@ from ..grid.coarse_grid import CoarseGrid
 from ..grid.morphology import IN_PLANE_CROSS, bounding_box, connected_to, dilate, erode
 from ..grid.voxel_cells import FlatVolume, interpolate, neighbours
 
-_BONE_HU = 180
 # Cross section of a trachea in an axial slice, and how far it strays from the spine.
 _TRACHEA_MM2 = (40.0, 1000.0)
 _MIDLINE_MM = 45.0
@@ -32,34 +31,10 @@ _LUMEN_HU, _MIXED_HU, _AIR_HU = -900, -800, -500
 _FINEST_RIM_MM, _RIM_ABOVE_LUNG_HU = 2.2, 70
 
 
-def midline(coarse: np.ndarray, body: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
-    """Column index of the spine in each slice, float (k,): the densest stripe of bone at the back.
-
-    Slices without bone take the middle of the body.
-    """
-    nk, nj, ni = coarse.shape
-    depth = np.arange(nj)
-    rows = body.any(axis=2)
-    front = np.where(rows.any(axis=1), rows.argmax(axis=1), 0)
-    back = np.where(rows.any(axis=1), nj - 1 - rows[:, ::-1].argmax(axis=1), nj - 1)
-    posterior = depth[None, :] > (0.55 * front + 0.45 * back)[:, None]
-    bone = ((coarse > _BONE_HU) & body & posterior[:, :, None]).sum(axis=1, dtype=np.float32)
-    stripe = ndimage.uniform_filter1d(
-        bone, max(1, int(round(30.0 / spacing_kji[2]))), axis=1, mode="constant"
-    )
-    stripe = ndimage.uniform_filter1d(
-        stripe, max(1, int(round(60.0 / spacing_kji[0]))), axis=0, mode="nearest"
-    )
-    columns = body.sum(axis=1, dtype=np.float32)
-    middle = (columns @ np.arange(ni)) / np.maximum(columns.sum(axis=1), 1)
-    middle[columns.sum(axis=1) == 0] = (ni - 1) / 2
-    return np.where(stripe.max(axis=1) > 0, stripe.argmax(axis=1).astype(float), middle)
-
-
 def find_trachea(
     coarse: np.ndarray,
     inside: np.ndarray,
-    middle: np.ndarray,
+    middle: np.ndarray | None,
     spacing_kji: Sequence[float],
     scale: float = 1.0,
 ) -> np.ndarray | None:
@@ -67,7 +42,8 @@ def find_trachea(
 
     Parameters
     ----------
-    inside : air within the body, as :func:`bodyair.air_inside` gives it. middle : see :func:`midline`.
+    inside : air within the body, as :func:`bodyair.air_inside` gives it. middle : column of the spine, (k,), or
+        None where it does not show.
     scale : size of the patient compared with an adult.
     """
     sk, sj, si = spacing_kji
@@ -92,7 +68,7 @@ def find_trachea(
     large, small = (vx + vy) / 2 + spread, np.maximum((vx + vy) / 2 - spread, 1e-3)
     compact = area / (4 * np.pi * np.sqrt(large * small))
     mean = total(coarse[k, j, i]) / cells
-    away = np.abs(cx - total(middle[k] * si) / cells)
+    away = 0.0 if middle is None else np.abs(cx - total(middle[k] * si) / cells)
     smallest, largest = (limit * scale**2 for limit in _TRACHEA_MM2)
     tube = (area >= smallest) & (area <= largest) & (large <= 6.5 * small) & (compact > 0.75)
     tube &= (mean < -720) & (away <= _MIDLINE_MM)

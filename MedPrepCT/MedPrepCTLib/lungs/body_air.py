@@ -23,6 +23,8 @@ _ROOM_AIR_HU = -955
 _FLANK_MM, _TAPER_MM = 9.0, 15.0
 # Smaller parts of a slice have no say in whether a lung is cut there.
 _CUT_MM2 = 120.0
+# Lung varies more than the air of the room, by its vessels.
+_TEXTURE_HU = 30.0
 # Narrower than this is a child; slim adults measure more.
 _ADULT_WIDTH_MM = 240.0
 
@@ -58,6 +60,7 @@ def body_scale(body: np.ndarray, void: np.ndarray, spacing_kji: Sequence[float])
 
 def air_inside(
     coarse: np.ndarray,
+    calm: np.ndarray,
     void: np.ndarray,
     body: np.ndarray,
     spacing_kji: Sequence[float],
@@ -69,8 +72,9 @@ def air_inside(
 
     Parameters
     ----------
-    coarse : (k, j, i) HU, k up, j back. void : cells outside the field of view. body : see :func:`body_mask`.
-    spacing_kji : mm of the cells. threshold : HU below which a cell is air. scale : see :func:`body_scale`.
+    coarse : (k, j, i) HU, k up, j back. calm : the same with less noise, see :mod:`coarsenoise`.
+    void : cells outside the field of view. body : see :func:`body_mask`. spacing_kji : mm of the cells.
+    threshold : HU below which a cell is air. scale : see :func:`body_scale`.
     """
     air = (coarse < threshold) & ~void
     frame = _frame(void)
@@ -80,7 +84,7 @@ def air_inside(
     reaches[0] = False
     job.check()
     cells = np.bincount(labels.ravel(), minlength=count + 1)
-    cropped = _cropped_lungs(coarse, labels, cells, reaches, frame, void, body, spacing_kji)
+    cropped = _cropped_lungs(calm, labels, cells, reaches, frame, void, body, spacing_kji)
     job.check()
     outside = (reaches & ~cropped)[labels]
     # A part lies in the body when most of it has body in front and behind: not one fold of skin, nor one gap.
@@ -110,28 +114,6 @@ def _walled(body: np.ndarray, spacing_kji: Sequence[float], scale: float) -> np.
     return ((ahead >= needed) | body[:, :1]) & ((behind >= needed) | body[:, -1:])
 
 
-def _bounded_by_body(labels, wanted, body, void) -> np.ndarray:
-    """Which of the wanted slice parts border on the body, not only on a table."""
-    cells = np.flatnonzero(wanted[labels.ravel()])
-    flat_labels, flat_body = labels.ravel(), body.ravel()
-    solid_cell = (labels == 0).ravel() & ~void.ravel()
-    _, rows, columns = labels.shape
-    row, column = cells // columns % rows, cells % columns
-    beside, solid = np.zeros(len(wanted)), np.zeros(len(wanted))
-    for step, inside in (
-        (-1, column > 0),
-        (1, column < columns - 1),
-        (-columns, row > 0),
-        (columns, row < rows - 1),
-    ):
-        own, neighbour = cells[inside], cells[inside] + step
-        other = solid_cell[neighbour]
-        solid += np.bincount(flat_labels[own[other]], minlength=len(wanted))
-        beside += np.bincount(flat_labels[own[other]], flat_body[neighbour[other]], len(wanted))
-    # Vessels inside the part are solid too, so body need not be most of what it borders on.
-    return beside >= 0.35 * np.maximum(solid, 1)
-
-
 def _last_bone(coarse, body, spacing_kji) -> np.ndarray:
     """Last row (to the back) with bone around each slice; the last row of all where there is none."""
     rows = ((coarse > _BONE_HU) & body).sum(axis=2) >= 2
@@ -141,48 +123,73 @@ def _last_bone(coarse, body, spacing_kji) -> np.ndarray:
     return np.where(back > 0, back, last)
 
 
-def _cropped_lungs(coarse, labels, cells, reaches, frame, void, body, spacing_kji) -> np.ndarray:
+def _cropped_lungs(calm, labels, cells, reaches, frame, void, body, spacing_kji) -> np.ndarray:
     """Which slice parts that reach the lateral border are lung cut by it, not room air: (count + 1) bool.
 
-    A cut lung is denser than room air, and along the border it ends at thick tissue on either side.
+    A cut lung is denser than room air, and along the border it ends at thick tissue on either side. What is one
+    piece in 3-D is judged as one, so that no lung is cut into bands.
     """
     cropped = np.zeros(len(cells), bool)
-    dense = np.bincount(labels[(labels > 0) & (coarse > _ROOM_AIR_HU)], minlength=len(cells))
+    dense = np.bincount(labels[(labels > 0) & (calm > _ROOM_AIR_HU)], minlength=len(cells))
     likely = reaches & (2 * dense > cells)
     # Between air and tissue lies a cell of mixed content: the body starts one cell further.
     near_body = dilate(body, 1.01 * max(spacing_kji[1:]), (1e6, *spacing_kji[1:]))
     # Where the border of the picture cuts no body it cuts no lung. Parts are numbered slice after slice.
     cut = (near_body & frame).any(axis=(1, 2))
     last_part = np.maximum.accumulate(labels.max(axis=(1, 2)))
-    likely &= cut[np.searchsorted(last_part, np.arange(len(cells)))]
+    likely &= cut[np.minimum(np.searchsorted(last_part, np.arange(len(cells))), len(cut) - 1)]
     if not likely.any():
         return cropped
-    passed = likely & (cells * spacing_kji[1] * spacing_kji[2] > _CUT_MM2)
-    passed &= _bounded_by_body(labels, likely, near_body, void)
-    # No lung lies behind the spine.
-    at = np.argwhere(passed[labels])
-    name = labels[tuple(at.T)]
-    last_bone = _last_bone(coarse, body, spacing_kji)
-    depth = np.bincount(name, at[:, 1] - last_bone[at[:, 0]], len(cells))
-    passed &= depth <= 0
-    if not passed.any():
-        return cropped
-    # On a round border the wall tapers: there solid cells a little way from the body count as body too.
-    beside = dilate(body, _TAPER_MM, (1e6, *spacing_kji[1:])) & (labels == 0)
-    steps = max(2, int(round(_FLANK_MM / min(spacing_kji[1:]))))
-    for k in np.flatnonzero(passed[labels].any(axis=(1, 2))):
-        for name in np.unique(labels[k][passed[labels[k]]]):
-            on_border = (labels[k] == name) & frame[k]
-            flank = ndimage.binary_dilation(on_border, np.ones((3, 3)), iterations=steps, mask=frame[k])
-            flank &= ~on_border
-            # No lung spans the picture from side to side: that is the room behind cropped shoulders.
-            spans = on_border[:, 0].any() and on_border[:, -1].any()
-            passed[name] = flank.any() and beside[k][flank].mean() >= 0.6 and not spans
-    # Slices that belong together decide together: a lung is cut in most of the slices that it has at the
-    # border.
     groups, number = ndimage.label(likely[labels], CROSS)
-    votes = np.bincount(groups[passed[labels]], minlength=number + 1)
-    kept = votes > 0.5 * np.bincount(groups.ravel(), minlength=number + 1)
-    kept[0] = False
-    cropped[labels[kept[groups]]] = True
+    last_bone = _last_bone(calm, body, spacing_kji)
+    beside = dilate(body, _TAPER_MM, (1e6, *spacing_kji[1:])) & (labels == 0)
+    for name, box in enumerate(ndimage.find_objects(groups), start=1):
+        group = groups[box] == name
+        area = group.sum() * spacing_kji[1] * spacing_kji[2] / group.shape[0]
+        if area <= _CUT_MM2:
+            continue
+        # No lung lies behind the spine.
+        k, j, _ = np.nonzero(group)
+        if (j + box[1].start - last_bone[k + box[0].start]).mean() > 0:
+            continue
+        steps = max(2, int(round(_FLANK_MM / min(spacing_kji[1:]))))
+        wide = (
+            box[0],
+            *(slice(max(s.start - steps - 1, 0), s.stop + steps + 1) for s in box[1:]),
+        )
+        group = groups[wide] == name
+        if _is_cut_lung(group, frame[wide], near_body[wide], beside[wide], void[wide], labels[wide], steps):
+            cropped[np.unique(labels[wide][group])] = True
+    return _grown_along(cropped, labels, reaches, calm, cells) if cropped.any() else cropped
+
+
+def _is_cut_lung(group, frame, near_body, beside, void, labels, steps: int) -> bool:
+    """Whether a piece of air on the lateral border lies in the body; arrays around it, (k, j, i)."""
+    around = dilate(group, 1.0, (1e6, 1.0, 1.0)) & (labels == 0) & ~void
+    # Vessels inside the part are solid too, so body need not be most of what it borders on.
+    if (around & near_body).sum() < 0.35 * around.sum():
+        return False
+    on_border = group & frame
+    plane = np.ones((1, 3, 3), bool)
+    flank = ndimage.binary_dilation(on_border, plane, iterations=steps, mask=frame) & ~on_border
+    # On a round border the wall tapers: there solid cells a little way from the body count as body too.
+    return bool(flank.any() and beside[flank].mean() >= 0.6)
+
+
+def _grown_along(cropped, labels, reaches, calm, cells) -> np.ndarray:
+    """With the parts of neighbouring slices that go on where a cut lung was found: dark lung, by its vessels."""
+    known = cropped[labels]
+    hu = calm.astype(np.float32)
+    total = np.bincount(labels.ravel(), hu.ravel(), len(cells)) / np.maximum(cells, 1)
+    square = np.bincount(labels.ravel(), (hu * hu).ravel(), len(cells)) / np.maximum(cells, 1)
+    textured = reaches & (square - total**2 > _TEXTURE_HU**2)
+    for way in (slice(1, None), slice(None, -1)):
+        order = range(1, len(labels)) if way.start else range(len(labels) - 2, -1, -1)
+        for k in order:
+            before = known[k - 1] if way.start else known[k + 1]
+            shared = np.bincount(labels[k][before], minlength=len(cells))
+            new = textured & ~cropped & (2 * shared > cells)
+            if new.any():
+                cropped |= new
+                known[k] |= new[labels[k]]
     return cropped

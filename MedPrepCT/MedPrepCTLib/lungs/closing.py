@@ -16,7 +16,7 @@ from MedPrepCommonLib.core.job import Job
 
 from ..grid.coarse_grid import thread_count
 from ..grid.morphology import CROSS, bounding_box, close, dilate, fill_holes
-from .parts import LEFT, RIGHT
+from .sides import LEFT, RIGHT, UNKNOWN
 
 # Half of the step from aerated lung to soft tissue, at most.
 _HALF_STEP_HU = 350.0
@@ -38,6 +38,7 @@ HALF = 128
 def close_lungs(
     aerated: np.ndarray,
     coarse: np.ndarray,
+    calm: np.ndarray,
     excluded: np.ndarray,
     middle: np.ndarray,
     spacing_kji: Sequence[float],
@@ -49,13 +50,13 @@ def close_lungs(
 
     Parameters
     ----------
-    aerated : uint8 (k, j, i), 1 right, 2 left. coarse : HU. excluded : cells of airway and bowel.
-    middle : column of the spine, (k,). closing_mm : radius of the ball; under the ribs, where nodules dent
+    aerated : uint8 (k, j, i), 1 right, 2 left, 4 unknown. coarse : HU. calm : with less noise. excluded : cells of airway and bowel.
+    middle : column between the lungs, (k,), nan where unknown. closing_mm : radius of the ball; under the ribs, where nodules dent
         the lung and no vessels or aorta lie, it is twice that.
 
     Returns
     -------
-    dict of side (1, 2) to uint8 (k, j, i), 0 none to 255 all of the cell.
+    dict of side (1, 2, 4; those present) to uint8 (k, j, i), 0 none to 255 all of the cell.
     """
     lung_hu = float(np.median(coarse[aerated > 0]))
     half_step = min(max(threshold - lung_hu, 120.0), _HALF_STEP_HU)
@@ -77,7 +78,7 @@ def close_lungs(
         job.check()
         wide = close(grey, _RIB_SIDE_FACTOR * closing_mm, spacing_kji)
         job.check()
-        ribs = _under_ribs(coarse[box], middle[box[0]] - box[2].start, spacing_kji)
+        ribs = _under_ribs(calm[box], middle[box[0]] - box[2].start, spacing_kji)
         dents = _dents(base, wide, ribs, spacing_kji)
         base = np.where(dents, np.maximum(base, wide), base)
         base = np.where(dents, np.maximum(base, _straightened(base, spacing_kji)), base)
@@ -87,19 +88,20 @@ def close_lungs(
         return whole
 
     filled = {}
+    present = [side for side in (RIGHT, LEFT, UNKNOWN) if (aerated == side).any()]
     with ThreadPoolExecutor(min(2, thread_count())) as pool:
-        for n, (side, whole) in enumerate(zip((RIGHT, LEFT), pool.map(fill, (RIGHT, LEFT)), strict=True)):
+        for n, (side, whole) in enumerate(zip(present, pool.map(fill, present), strict=True)):
             filled[side] = whole
-            job.report((n + 1) / 2)
+            job.report((n + 1) / len(present))
     return filled
 
 
 def _under_ribs(coarse, middle, spacing_kji) -> np.ndarray:
     """Cells near ribs, away from the spine."""
     bone = coarse > _BONE_HU
-    away = (
-        np.abs(np.arange(bone.shape[2])[None, None, :] - middle[:, None, None]) * spacing_kji[2] > _SPINE_MM
-    )
+    aside = np.abs(np.arange(bone.shape[2])[None, None, :] - middle[:, None, None]) * spacing_kji[2]
+    # Where the middle is unknown (nan) nothing is near it.
+    away = ~(aside <= _SPINE_MM)
     return dilate(bone & away, _RIB_SIDE_MM, spacing_kji)
 
 

@@ -1,4 +1,4 @@
-"""Which air of the body is lung, and which lung it is: right or left. All on a coarse grid.
+"""Which air of the body is lung, and where two lungs in one piece part. All on a coarse grid.
 
 Bowel is told from lung by what it holds: nearly pure gas, where a lung, even an emphysematous one, is
 streaked by vessels. Lungs that touch are cut along the darkest-to-brightest way: the pleura between them
@@ -17,8 +17,10 @@ from MedPrepCommonLib.core.job import Job
 
 from ..grid.morphology import CROSS, bounding_box, dilate, erode
 from .bowel_gas import cut_off_gas
+from .sides import LEFT, RIGHT, UNKNOWN, Scene, beside_each_other, middle_between, side_of_one_lung
 
-RIGHT, LEFT = 1, 2
+# A core's share of a part below which it is no lung of its own.
+_CORE_SHARE = 0.12
 _GAS_HU = -940
 # A lung always has vessels; a mattress or the core of a table has not.
 _FEATURELESS_HU = 20.0
@@ -43,6 +45,7 @@ _CORE_TRIALS = (
     (14.0, 1000.0),
     (20.0, 1000.0),
 )
+_SMALLEST_SHARE = 0.1
 # A part of which more than this lies beyond the midline may be both lungs in one.
 _BOTH_SIDES = 0.06
 
@@ -79,19 +82,21 @@ def _describe(air: np.ndarray, coarse: np.ndarray, cell_mm3: float) -> _Parts:
 
 
 def find_lungs(
-    air: np.ndarray, coarse: np.ndarray, middle: np.ndarray, spacing_kji: Sequence[float], job: Job
-) -> tuple[np.ndarray, np.ndarray]:
+    air: np.ndarray, scene: Scene, spacing_kji: Sequence[float], job: Job
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Right and left lung among the air of the body.
 
     Parameters
     ----------
-    air : bool (k, j, i), air inside the body without the airway. coarse : HU. middle : column of the spine,
-        (k,).
+    air : bool (k, j, i), air inside the body without the airway. scene : what lies around it.
 
     Returns
     -------
-    sides : uint8 (k, j, i), 1 right, 2 left, 0 elsewhere. rejected : bool, air that is bowel or other gas.
+    sides : uint8 (k, j, i), 1 right, 2 left, 4 a lung of which the side cannot be told, 0 elsewhere.
+    rejected : bool, air that is bowel or other gas. middle : column (k,) between the lungs, nan if unknown.
     """
+    coarse = scene.calm
+    nowhere = np.full(len(air), np.nan)
     parts = _describe(air, coarse, float(np.prod(spacing_kji)))
     job.report(0.2)
     area = parts.ml * 1000 / (coarse.shape[0] * spacing_kji[0])
@@ -109,14 +114,14 @@ def find_lungs(
     if not main.any():
         main = _slivers(parts, coarse, spacing_kji)
     if not main.any():
-        return np.zeros(air.shape, np.uint8), air.copy()
+        return np.zeros(air.shape, np.uint8), air.copy(), nowhere
     chosen = main | _fragments(parts, pure, main, coarse, spacing_kji)
     air = _without_bowel(parts, chosen, air, coarse, spacing_kji, job)
     job.report(0.4)
-    sides = _sides(parts, chosen, coarse, middle, spacing_kji, job.part(0.4, 1.0))
+    sides, middle = _sides(parts, chosen, air, scene, spacing_kji, job.part(0.4, 1.0))
     sides[~air] = 0
     rejected = (~chosen & (parts.ml >= 1.0))[parts.labels] | ((parts.labels > 0) & ~air)
-    return sides, rejected
+    return sides, rejected, middle
 
 
 def _without_bowel(parts: _Parts, chosen, air, coarse, spacing_kji, job: Job) -> np.ndarray:
@@ -179,10 +184,64 @@ def _fragments(parts: _Parts, pure, main, coarse, spacing_kji) -> np.ndarray:
     return maybe
 
 
-def _sides(parts: _Parts, chosen, coarse, middle, spacing_kji, job: Job) -> np.ndarray:
-    """Right or left for each cell of the chosen parts."""
-    k, _, i = np.nonzero(chosen[parts.labels])
-    name = parts.labels[chosen[parts.labels]]
+def _sides(parts: _Parts, chosen, air, scene: Scene, spacing_kji, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Right, left or unknown for each cell of the chosen parts, and the column between the lungs."""
+    wanted = chosen[parts.labels] & air
+    names = np.flatnonzero(chosen)
+    names = names[np.argsort(-parts.ml[names])]
+    halves = _two_lungs(parts, names, air, scene, spacing_kji, job)
+    if halves is not None:
+        middle = middle_between(*halves)
+    elif scene.spine.sure:
+        middle = scene.spine.column
+    else:
+        middle = np.full(len(air), np.nan)
+    if halves is None:
+        largest = (parts.labels == names[0]) & air
+        if not scene.spine.sure or not _crosses(largest, middle):
+            side, _signs = side_of_one_lung(largest, scene, spacing_kji)
+            if not np.isfinite(middle).all() or side == UNKNOWN or len(names) == 1:
+                # Nothing else tells where the middle is: what is left lies on the side of the one lung.
+                return np.where(wanted, side, 0).astype(np.uint8), middle
+    return _by_the_middle(parts, chosen, wanted, middle, scene.calm, spacing_kji, job), middle
+
+
+def _crosses(part: np.ndarray, middle: np.ndarray) -> bool:
+    """Whether much of a part lies on either side of the middle."""
+    k, _, i = np.nonzero(part)
+    share = (i > middle[k]).mean()
+    return bool(min(share, 1 - share) > 0.25)
+
+
+def _two_lungs(parts: _Parts, names, air, scene: Scene, spacing_kji, job: Job):
+    """A right and a left lung that lie side by side, bool (k, j, i) each; None when there are no two such."""
+    first = (parts.labels == names[0]) & air
+    for name in names[1:]:
+        if parts.ml[name] < _SMALLEST_SHARE * parts.ml[names[0]]:
+            break
+        second = (parts.labels == name) & air
+        order = beside_each_other(first, second, spacing_kji, scene.scale)
+        if order:
+            return (first, second) if order > 0 else (second, first)
+    if scene.spine.sure:
+        return None
+    box = bounding_box(first)
+    job.check()
+    cut = _side_by_side(first[box], scene.calm[box], spacing_kji, scene.scale, job)
+    if cut is None:
+        return None
+    halves = []
+    for side in (RIGHT, LEFT):
+        half = np.zeros_like(first)
+        half[box] = cut == side
+        halves.append(half)
+    return tuple(halves)
+
+
+def _by_the_middle(parts: _Parts, chosen, wanted, middle, coarse, spacing_kji, job: Job) -> np.ndarray:
+    """Sides of the parts where the middle is known; what lies on both sides of it is cut in two."""
+    k, _, i = np.nonzero(wanted)
+    name = parts.labels[wanted]
     count = len(chosen)
     cells = np.maximum(np.bincount(name, minlength=count), 1)
     left_share = np.bincount(name, i > middle[k], count) / cells
@@ -192,7 +251,7 @@ def _sides(parts: _Parts, chosen, coarse, middle, spacing_kji, job: Job) -> np.n
     beyond = np.minimum(left_share, 1 - left_share)
     both = np.flatnonzero(chosen & (beyond > _BOTH_SIDES) & (parts.ml > _MAIN_ML))
     for n, number in enumerate(both):
-        part = parts.labels == number
+        part = (parts.labels == number) & wanted
         box = bounding_box(part)
         cut = split_lungs(part[box], coarse[box], middle[box[0]] - box[2].start, spacing_kji, job)
         sides[box][part[box]] = cut[part[box]]
@@ -219,6 +278,32 @@ def split_lungs(
         return np.where(part, np.where(left, LEFT, RIGHT), 0).astype(np.uint8)
     grown = _grow_back(part, seeds, job)
     return _onto_the_septum(part, seeds, grown, coarse, spacing_kji, job)
+
+
+def _side_by_side(part, coarse, spacing_kji, scale: float, job: Job) -> np.ndarray | None:
+    """One part cut into a right and a left lung without knowing the middle; None when it is one lung.
+
+    Eroded until its two largest cores lie side by side, as lungs do and lobes do not.
+    """
+    whole = part.sum()
+    lung_hu = float(np.median(coarse[part]))
+    for radius, brightest in _CORE_TRIALS:
+        job.check()
+        core = erode(part & (coarse < lung_hu + brightest), radius, spacing_kji)
+        labels, _count = ndimage.label(core, CROSS)
+        cells = np.bincount(labels.ravel())
+        cells[0] = 0
+        if len(cells) < 3:
+            continue
+        two = np.argsort(-cells)[:2]
+        if cells[two].min() < _CORE_SHARE * whole:
+            continue
+        order = beside_each_other(labels == two[0], labels == two[1], spacing_kji, scale)
+        if order:
+            right, left = two if order > 0 else two[::-1]
+            seeds = np.where(labels == right, RIGHT, np.where(labels == left, LEFT, 0)).astype(np.uint8)
+            return _onto_the_septum(part, seeds, _grow_back(part, seeds, job), coarse, spacing_kji, job)
+    return None
 
 
 def _cores(part, coarse, middle, spacing_kji, job: Job) -> np.ndarray | None:

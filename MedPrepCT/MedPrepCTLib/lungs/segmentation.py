@@ -22,15 +22,18 @@ from MedPrepCommonLib.core.job import Job
 
 from ..grid.coarse_grid import CoarseGrid
 from ..grid.morphology import dilate
+from ..grid.noise import calmed
 from ..grid.voxel_cells import FlatVolume
-from .airway import coarse_airway, find_trachea, fine_airway, midline
+from .airway import coarse_airway, find_trachea, fine_airway
 from .body_air import air_inside, body_mask, body_scale
 from .closing import close_lungs
 from .field_of_view import Padding
-from .parts import LEFT, RIGHT, find_lungs
+from .parts import find_lungs
+from .sides import LEFT, RIGHT, UNKNOWN, Scene
+from .spine import find_spine
 from .surface import Surface
 
-RIGHT_LUNG, LEFT_LUNG, AIRWAY = RIGHT, LEFT, 3
+RIGHT_LUNG, LEFT_LUNG, AIRWAY, LUNG = RIGHT, LEFT, 3, UNKNOWN
 _CELL_MM = 2.8
 
 
@@ -58,8 +61,8 @@ def segment_lungs(
 
     Returns
     -------
-    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 0 elsewhere. Vessels and nodules count as
-        lung.
+    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 4 a lung of which the side cannot be told, 0
+        elsewhere. Vessels and nodules count as lung.
 
     Raises
     ------
@@ -85,24 +88,27 @@ def segment_lungs(
         grid, coarse, padding = _look(hu, volume, spacing_kji, _CELL_MM * scale, job.part(0.1, 0.15))
         body = body_mask(coarse, padding.cells, grid.spacing_kji)
     job.report(0.15, _("Finding air inside the body"))
-    inside = air_inside(coarse, padding.cells, body, grid.spacing_kji, threshold, scale, job)
+    calm = calmed(coarse, padding.cells, grid.spacing_kji)
+    inside = air_inside(coarse, calm, padding.cells, body, grid.spacing_kji, threshold, scale, job)
     job.check()
-    middle = midline(coarse, body, grid.spacing_kji)
+    spine = find_spine(calm, body, grid.spacing_kji, scale)
     job.report(0.3, _("Following the airway"))
-    trachea = find_trachea(coarse, inside, middle, grid.spacing_kji, scale)
+    trachea = find_trachea(calm, inside, spine.column if spine.sure else None, grid.spacing_kji, scale)
+    room = (coarse < threshold) & ~inside & ~padding.cells
+    scene = Scene(calm, room, spine, trachea, scale)
     with ThreadPoolExecutor(1) as aside:
         airway, wall = None, np.zeros_like(inside)
         if trachea is not None:
             job.check()
-            cells = coarse_airway(coarse, inside, trachea, grid.spacing_kji)
-            lung_hu = float(np.median(coarse[inside]))
+            cells = coarse_airway(calm, inside, trachea, grid.spacing_kji)
+            lung_hu = float(np.median(calm[inside]))
             # Nothing below waits for the finest bronchi until the surface is drawn. Only this thread reports.
             silent = Job(None, lambda: bool(job.check()))
             airway = aside.submit(fine_airway, hu, spacing_kji, cells, trachea, grid, lung_hu, silent)
             # The wall and the mixed cells around the lumen belong to it, else they tie the lungs together.
             wall = dilate(cells, 1.01 * max(grid.spacing_kji[1:]), (1e6, *grid.spacing_kji[1:]))
         job.report(0.4, _("Telling right from left"))
-        aerated, rejected = find_lungs(inside & ~wall, coarse, middle, grid.spacing_kji, job.part(0.4, 0.6))
+        aerated, rejected, middle = find_lungs(inside & ~wall, scene, grid.spacing_kji, job.part(0.4, 0.6))
         if not aerated.any():
             raise InputError(
                 _("No lung was found in this image."),
@@ -113,6 +119,7 @@ def segment_lungs(
         filled = close_lungs(
             aerated,
             coarse,
+            calm,
             excluded,
             middle,
             grid.spacing_kji,

@@ -14,7 +14,7 @@ from ..grid.voxel_cells import FlatVolume, interpolate, neighbour_index
 from .airway import FineAirway
 from .closing import HALF
 from .field_of_view import Padding
-from .parts import LEFT, RIGHT
+from .sides import LEFT, RIGHT, UNKNOWN
 
 _AIRWAY = 3
 # Well within the lung every voxel counts, bright ones are small vessels.
@@ -31,7 +31,7 @@ class Surface:
 
     Parameters
     ----------
-    grid : the coarse grid. aerated : uint8 (k, j, i), cells of lung air, 1 right, 2 left.
+    grid : the coarse grid. aerated : uint8 (k, j, i), cells of lung air, 1 right, 2 left, 4 unknown.
     filled : for each side how much of each cell is lung, 0 to 255. rejected : air that is not lung.
     airway : lumen on its finer grid, or None. padding : what lies outside the field of view.
     """
@@ -40,13 +40,17 @@ class Surface:
         self, grid: CoarseGrid, aerated, filled, rejected, airway: FineAirway | None, padding: Padding
     ) -> None:
         self._grid, self._airway, self._rejected, self._padding = grid, airway, rejected, padding
-        self._filled = filled
-        sides = np.where(filled[RIGHT] >= filled[LEFT], RIGHT, LEFT).astype(np.uint8)
-        sides[np.maximum(filled[RIGHT], filled[LEFT]) < HALF] = 0
+        # Right and left lung may touch; a lung without a side is the only one.
+        self._pair = (UNKNOWN, UNKNOWN) if UNKNOWN in filled else (RIGHT, LEFT)
+        nothing = np.zeros(aerated.shape, np.uint8)
+        self._filled = [filled.get(side, nothing) for side in self._pair]
+        first, second = self._filled
+        sides = np.where(first >= second, *self._pair).astype(np.uint8)
+        sides[np.maximum(first, second) < HALF] = 0
         self._sides = sides
         # A cell is core when it and all its neighbours are of one lung.
         self._core = np.zeros(sides.shape, bool)
-        for side in (RIGHT, LEFT):
+        for side in set(self._pair):
             self._core |= erode(sides == side, 1.8, (1.0, 1.0, 1.0))
         self._shell = dilate(sides > 0, 1.8, (1.0, 1.0, 1.0)) & ~self._core
         self._added = (sides > 0) & (aerated == 0)
@@ -87,7 +91,7 @@ class Surface:
     def _draw_shell(self, hu: FlatVolume, labels: FlatVolume, threshold: float, job: Job) -> None:
         factors = self._grid.factors
         cells = np.argwhere(self._shell)
-        right, left = (np.pad(self._filled[side], 1, mode="edge") for side in (RIGHT, LEFT))
+        right, left = (np.pad(filled, 1, mode="edge") for filled in self._filled)
         shape, either = right.shape, np.maximum(right, left).ravel()
         right, left = right.ravel(), left.ravel()
         rim = dilate(self._padding.cells, 1.8, (1.0, 1.0, 1.0))
@@ -119,7 +123,7 @@ class Surface:
             near = left[around]
             which = np.flatnonzero(near.any(axis=0))
             more_left = interpolate(near[:, which], factors) > interpolate(right[around[:, which]], factors)
-            values[:, which] *= np.where(more_left, LEFT, RIGHT).astype(np.uint8)
+            values[:, which] *= np.where(more_left, self._pair[1], self._pair[0]).astype(np.uint8)
             labels.write(index, in_volume, values)
 
         starts = range(0, len(cells), _BATCH)
