@@ -23,8 +23,10 @@ _ROOM_AIR_HU = -955
 _FLANK_MM, _TAPER_MM = 9.0, 15.0
 # Smaller parts of a slice have no say in whether a lung is cut there.
 _CUT_MM2 = 120.0
-# Lung varies more than the air of the room, by its vessels.
-_TEXTURE_HU = 30.0
+# Gas of bowel or room has less HU than this, or varies less: lung has vessels.
+_LUNG_HU, _TEXTURE_HU, _DENSE_LUNG_HU = -930, 30.0, -700
+# Under skin lies fat: how much of the tissue between these depths is fat there, and what counts as fat.
+_RIM_MM, _UNDER_SKIN_MM, _SKIN_FAT, _FAT_HU = 3.5, 9.0, 0.65, -30
 # Narrower than this is a child; slim adults measure more.
 _ADULT_WIDTH_MM = 240.0
 
@@ -66,6 +68,7 @@ def air_inside(
     spacing_kji: Sequence[float],
     threshold: float,
     scale: float,
+    spine_shows: bool,
     job: Job,
 ) -> np.ndarray:
     """Air within the patient; bool (k, j, i).
@@ -74,7 +77,8 @@ def air_inside(
     ----------
     coarse : (k, j, i) HU, k up, j back. calm : the same with less noise, see :mod:`coarsenoise`.
     void : cells outside the field of view. body : see :func:`body_mask`. spacing_kji : mm of the cells.
-    threshold : HU below which a cell is air. scale : see :func:`body_scale`.
+    threshold : HU below which a cell is air. scale : see :func:`body_scale`. spine_shows : the picture holds the
+        spine, behind which there is no lung.
     """
     air = (coarse < threshold) & ~void
     frame = _frame(void)
@@ -84,7 +88,7 @@ def air_inside(
     reaches[0] = False
     job.check()
     cells = np.bincount(labels.ravel(), minlength=count + 1)
-    cropped = _cropped_lungs(calm, labels, cells, reaches, frame, void, body, spacing_kji)
+    cropped = _cropped_lungs(calm, labels, cells, reaches, frame, void, body, spacing_kji, spine_shows)
     job.check()
     outside = (reaches & ~cropped)[labels]
     # A part lies in the body when most of it has body in front and behind: not one fold of skin, nor one gap.
@@ -123,7 +127,9 @@ def _last_bone(coarse, body, spacing_kji) -> np.ndarray:
     return np.where(back > 0, back, last)
 
 
-def _cropped_lungs(calm, labels, cells, reaches, frame, void, body, spacing_kji) -> np.ndarray:
+def _cropped_lungs(
+    calm, labels, cells, reaches, frame, void, body, spacing_kji, spine_shows: bool
+) -> np.ndarray:
     """Which slice parts that reach the lateral border are lung cut by it, not room air: (count + 1) bool.
 
     A cut lung is denser than room air, and along the border it ends at thick tissue on either side. What is one
@@ -141,7 +147,7 @@ def _cropped_lungs(calm, labels, cells, reaches, frame, void, body, spacing_kji)
     if not likely.any():
         return cropped
     groups, number = ndimage.label(likely[labels], CROSS)
-    last_bone = _last_bone(calm, body, spacing_kji)
+    last_bone = _last_bone(calm, body, spacing_kji) if spine_shows else np.full(len(calm), calm.shape[1])
     beside = dilate(body, _TAPER_MM, (1e6, *spacing_kji[1:])) & (labels == 0)
     for name, box in enumerate(ndimage.find_objects(groups), start=1):
         group = groups[box] == name
@@ -158,9 +164,23 @@ def _cropped_lungs(calm, labels, cells, reaches, frame, void, body, spacing_kji)
             *(slice(max(s.start - steps - 1, 0), s.stop + steps + 1) for s in box[1:]),
         )
         group = groups[wide] == name
+        if not _looks_like_lung(group, calm[wide], spacing_kji):
+            continue
         if _is_cut_lung(group, frame[wide], near_body[wide], beside[wide], void[wide], labels[wide], steps):
             cropped[np.unique(labels[wide][group])] = True
     return _grown_along(cropped, labels, reaches, calm, cells) if cropped.any() else cropped
+
+
+def _looks_like_lung(group: np.ndarray, calm: np.ndarray, spacing_kji) -> bool:
+    """Whether a piece of air is like lung inside and bordered by muscle, heart and ribs: skin has fat under it."""
+    near, far = (dilate(group, mm, (1e6, *spacing_kji[1:])) for mm in (_RIM_MM, _UNDER_SKIN_MM))
+    under = calm[far & ~near & (calm > _TISSUE_HU)]
+    if under.size > 20 and (under < _FAT_HU).mean() > _SKIN_FAT:
+        return False
+    core = group & ~dilate(~group & (calm > _DENSE_LUNG_HU), 2.0, (1e6, 1.0, 1.0))
+    values = calm[core] if core.sum() > 5 else calm[group]
+    middle, spread = float(np.median(values)), float(values.std())
+    return middle > _LUNG_HU or spread > _TEXTURE_HU
 
 
 def _is_cut_lung(group, frame, near_body, beside, void, labels, steps: int) -> bool:

@@ -23,7 +23,9 @@ from .sides import LEFT, RIGHT, UNKNOWN, Scene, beside_each_other, middle_betwee
 _CORE_SHARE = 0.12
 _GAS_HU = -940
 # A lung always has vessels; a mattress or the core of a table has not.
-_FEATURELESS_HU = 20.0
+_FEATURELESS_HU, _FEATURELESS_IN_A_SLAB_HU = 20.0, 8.0
+# Gas is nearly as dark as the air of the room, and of it this share lies within so many HU of its median.
+_NEAR_AIR_HU, _EVEN_HU, _EVEN_SHARE = 45.0, 25.0, 0.72
 _BONE_HU = 180
 # A part of this size is a lung (or most of one) if it is not gas; smaller ones must lie beside such a part.
 _MAIN_ML = 30.0
@@ -58,9 +60,10 @@ class _Parts:
     ml: np.ndarray
     gas: np.ndarray
     spread: np.ndarray
+    even: np.ndarray
 
 
-def _describe(air: np.ndarray, coarse: np.ndarray, cell_mm3: float) -> _Parts:
+def _describe(air: np.ndarray, coarse: np.ndarray, air_hu: float, cell_mm3: float) -> _Parts:
     labels, count = ndimage.label(air, CROSS)
     cells = np.bincount(labels.ravel(), minlength=count + 1).astype(float)
     cells[0] = 0
@@ -78,7 +81,13 @@ def _describe(air: np.ndarray, coarse: np.ndarray, cell_mm3: float) -> _Parts:
         every = np.bincount(labels[air & (coarse < _GAS_HU)], minlength=count + 1)
         gas[thin] = 2.5 * every[thin] / np.maximum(cells[thin], 1)
         spread[thin] = 0.0
-    return _Parts(labels, cells * cell_mm3 / 1000, gas, spread)
+    # Gas has one density all over, whatever its rim adds to the spread.
+    order = np.lexsort((hu, name))
+    first = np.searchsorted(name[order], np.arange(count + 1))
+    middle = hu[order][np.minimum(first + number // 2, max(len(hu) - 1, 0))] if len(hu) else mean
+    same = np.bincount(name[np.abs(hu - middle[name]) < _EVEN_HU], minlength=count + 1) / some
+    even = np.where(middle < air_hu + _NEAR_AIR_HU, same, 0.0)
+    return _Parts(labels, cells * cell_mm3 / 1000, gas, spread, even)
 
 
 def find_lungs(
@@ -97,16 +106,18 @@ def find_lungs(
     """
     coarse = scene.calm
     nowhere = np.full(len(air), np.nan)
-    parts = _describe(air, coarse, float(np.prod(spacing_kji)))
+    parts = _describe(air, coarse, scene.air_hu, float(np.prod(spacing_kji)))
     job.report(0.2)
     area = parts.ml * 1000 / (coarse.shape[0] * spacing_kji[0])
     slab = coarse.shape[0] * spacing_kji[0] < _SLAB_MM
     large = (parts.ml >= _MAIN_ML) | (slab & (area > 5 * _SLAB_AREA_MM2))
     pure = (parts.gas > 0.5) & ((parts.spread < 36.0) | ~large) | (parts.gas > 0.85) & (parts.spread < 60.0)
+    pure |= (parts.gas > 0.5) & (parts.even > _EVEN_SHARE)
     # A slab of few slices holds little lung; its area tells then what the volume cannot.
     sized = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
     sized[0] = False
-    main = sized & ~(large & (parts.spread < _FEATURELESS_HU))
+    featureless = _FEATURELESS_IN_A_SLAB_HU if slab else _FEATURELESS_HU
+    main = sized & ~(large & (parts.spread < featureless))
     if not main.any():
         # A drawn lung has no vessels, and nothing here looks more like a lung.
         main = sized
@@ -116,7 +127,7 @@ def find_lungs(
     if not main.any():
         return np.zeros(air.shape, np.uint8), air.copy(), nowhere
     chosen = main | _fragments(parts, pure, main, coarse, spacing_kji)
-    air = _without_bowel(parts, chosen, air, coarse, spacing_kji, job)
+    air = _without_bowel(parts, chosen, air, scene, spacing_kji, job)
     job.report(0.4)
     sides, middle = _sides(parts, chosen, air, scene, spacing_kji, job.part(0.4, 1.0))
     sides[~air] = 0
@@ -124,9 +135,9 @@ def find_lungs(
     return sides, rejected, middle
 
 
-def _without_bowel(parts: _Parts, chosen, air, coarse, spacing_kji, job: Job) -> np.ndarray:
+def _without_bowel(parts: _Parts, chosen, air, scene: Scene, spacing_kji, job: Job) -> np.ndarray:
     """The air without the bowel gas that clings to one of the chosen parts."""
-    kept = air
+    kept, coarse = air, scene.calm
     for number in np.flatnonzero(chosen & (parts.ml >= _MAIN_ML)):
         part = parts.labels == number
         box = bounding_box(part)
@@ -134,7 +145,7 @@ def _without_bowel(parts: _Parts, chosen, air, coarse, spacing_kji, job: Job) ->
         def separate(piece, seeds, hu):
             return _onto_the_septum(piece, seeds, _grow_back(piece, seeds, job), hu, spacing_kji, job)
 
-        gas = cut_off_gas(part[box], coarse[box], spacing_kji, separate, job)
+        gas = cut_off_gas(part[box], coarse[box], scene.air_hu, spacing_kji, separate, job)
         if gas.any():
             kept = kept.copy() if kept is air else kept
             kept[box] &= ~gas

@@ -21,7 +21,7 @@ from MedPrepCommonLib.core.i18n import _
 from MedPrepCommonLib.core.job import Job
 
 from ..grid.coarse_grid import CoarseGrid
-from ..grid.morphology import dilate
+from ..grid.morphology import dilate, erode
 from ..grid.noise import calmed
 from ..grid.voxel_cells import FlatVolume
 from .airway import coarse_airway, find_trachea, fine_airway
@@ -89,13 +89,15 @@ def segment_lungs(
         body = body_mask(coarse, padding.cells, grid.spacing_kji)
     job.report(0.15, _("Finding air inside the body"))
     calm = calmed(coarse, padding.cells, grid.spacing_kji)
-    inside = air_inside(coarse, calm, padding.cells, body, grid.spacing_kji, threshold, scale, job)
-    job.check()
     spine = find_spine(calm, body, grid.spacing_kji, scale)
+    inside = air_inside(
+        coarse, calm, padding.cells, body, grid.spacing_kji, threshold, scale, spine.sure, job
+    )
+    job.check()
     job.report(0.3, _("Following the airway"))
     trachea = find_trachea(calm, inside, spine.column if spine.sure else None, grid.spacing_kji, scale)
     room = (coarse < threshold) & ~inside & ~padding.cells
-    scene = Scene(calm, room, spine, trachea, scale)
+    scene = Scene(calm, room, spine, trachea, scale, _air_hu(calm, room, trachea))
     with ThreadPoolExecutor(1) as aside:
         airway, wall = None, np.zeros_like(inside)
         if trachea is not None:
@@ -129,6 +131,14 @@ def segment_lungs(
         )
         surface = Surface(grid, aerated, filled, rejected, airway and airway.result(), padding)
     return surface.draw(volume, threshold, job.part(0.8, 1.0, _("Drawing the surface")))
+
+
+def _air_hu(calm: np.ndarray, room: np.ndarray, trachea: np.ndarray | None) -> float:
+    """What air measures in this scan: in the room well away from the patient, else in the trachea."""
+    for air in (erode(room, 3.0, (1e6, 1.0, 1.0)), trachea):
+        if air is not None and np.count_nonzero(air) > 50:
+            return float(np.clip(np.percentile(calm[air], 20), -1050.0, -960.0))
+    return -1000.0
 
 
 def _look(hu, volume: FlatVolume, spacing_kji, cell_mm: float, job: Job):

@@ -73,6 +73,7 @@ class Scene:
     ----------
     calm : (k, j, i) HU with little noise. room : bool, air outside the patient. spine : where it runs.
     trachea : bool, its cells, or None. scale : size of the patient compared with an adult.
+    air_hu : what the air of the room measures.
     """
 
     calm: np.ndarray
@@ -80,6 +81,7 @@ class Scene:
     spine: Spine
     trachea: np.ndarray | None
     scale: float
+    air_hu: float
 
 
 def side_of_one_lung(
