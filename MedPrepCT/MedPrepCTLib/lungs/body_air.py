@@ -137,7 +137,7 @@ def _cropped_lungs(
     """
     cropped = np.zeros(len(cells), bool)
     dense = np.bincount(labels[(labels > 0) & (calm > _ROOM_AIR_HU)], minlength=len(cells))
-    likely = reaches & (2 * dense > cells)
+    likely = reaches & ((2 * dense > cells) | (_spread(labels, calm, cells) > _TEXTURE_HU))
     # Between air and tissue lies a cell of mixed content: the body starts one cell further.
     near_body = dilate(body, 1.01 * max(spacing_kji[1:]), (1e6, *spacing_kji[1:]))
     # Where the border of the picture cuts no body it cuts no lung. Parts are numbered slice after slice.
@@ -196,13 +196,18 @@ def _is_cut_lung(group, frame, near_body, beside, void, labels, steps: int) -> b
     return bool(flank.any() and beside[flank].mean() >= 0.6)
 
 
+def _spread(labels, calm, cells) -> np.ndarray:
+    """Standard deviation of the HU of each slice part."""
+    hu = calm.ravel().astype(np.float64)
+    some = np.maximum(cells, 1)
+    mean = np.bincount(labels.ravel(), hu, len(cells)) / some
+    return np.sqrt(np.maximum(np.bincount(labels.ravel(), hu * hu, len(cells)) / some - mean**2, 0))
+
+
 def _grown_along(cropped, labels, reaches, calm, cells) -> np.ndarray:
     """With the parts of neighbouring slices that go on where a cut lung was found: dark lung, by its vessels."""
     known = cropped[labels]
-    hu = calm.astype(np.float32)
-    total = np.bincount(labels.ravel(), hu.ravel(), len(cells)) / np.maximum(cells, 1)
-    square = np.bincount(labels.ravel(), (hu * hu).ravel(), len(cells)) / np.maximum(cells, 1)
-    textured = reaches & (square - total**2 > _TEXTURE_HU**2)
+    textured = reaches & (_spread(labels, calm, cells) > _TEXTURE_HU)
     for way in (slice(1, None), slice(None, -1)):
         order = range(1, len(labels)) if way.start else range(len(labels) - 2, -1, -1)
         for k in order:

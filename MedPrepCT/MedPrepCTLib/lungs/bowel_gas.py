@@ -2,8 +2,7 @@
 
 The stomach or the colon lies under the dome of the diaphragm; where both walls together are thinner than a
 cell, their gas and the lung become one part. A pocket of gas is cut off when it opens to the lung only
-through a window and the window is veiled by a wall. Bullae and emphysema lie within the lung and have
-neither. A pocket without any vessel, as dark as the air of the room and larger than bullae are, is cut off
+through a window. Bullae and emphysema lie within the lung and have no wall. A pocket without any vessel, as dark as the air of the room and larger than bullae are, is cut off
 wherever it lies.
 """
 
@@ -22,11 +21,10 @@ _GAS_HU = -940
 _POCKET_MM, _POCKET_ML = 5.0, 4.0
 # How far around its core a pocket goes on, up to half way to the density of the lung.
 _REACH_MM = 8.0
-# Share of a pocket's surface through which it may open to the lung: so little that it needs no veil, and at
-# most, where its window is by so much denser than lung.
-_SLIT_SHARE, _WINDOW_SHARE, _VEIL_HU = 0.2, 0.4, 35.0
+# Share of a pocket's surface through which it may open to the lung.
+_WINDOW_SHARE = 0.4
 # A pocket without vessels: its size, how near to the air of the room, and how much of it is within so many HU.
-_EMPTY_ML, _AIR_HU, _EVEN_HU, _EVEN_SHARE = 60.0, 22.0, 25.0, 0.85
+_EMPTY_ML, _AIR_HU, _EVEN_HU, _EVEN_SHARE = 60.0, 12.0, 25.0, 0.85
 
 
 def cut_off_gas(
@@ -61,7 +59,7 @@ def cut_off_gas(
         if core.sum() * cell_ml < _POCKET_ML:
             continue
         core = _whole(core, here, values, normal, spacing_kji)
-        if _is_walled(core, here, values, normal, spacing_kji) or _is_empty(core, values, air_hu, cell_ml):
+        if _is_walled(core, here, spacing_kji) or _is_empty(core, values, air_hu, cell_ml):
             seeds = np.where(core, 2, 0).astype(np.uint8)
             seeds[here & ~dilate(core, 12.0, spacing_kji)] = 1
             gas[box][around] |= separate(here, seeds, values) == 2
@@ -74,17 +72,12 @@ def _whole(core, lung, hu, normal: float, spacing_kji) -> np.ndarray:
     return connected_to(lung & (hu < half_way) & dilate(core, _REACH_MM, spacing_kji), core)
 
 
-def _is_walled(core, lung, hu, normal: float, spacing_kji) -> bool:
-    """Whether a pocket opens to the lung through a window only, and that is veiled."""
+def _is_walled(core, lung, spacing_kji) -> bool:
+    """Whether a pocket opens to the lung through a window only."""
     step = 1.01 * max(spacing_kji[1:])
     rim = dilate(core, step, spacing_kji)
     window = dilate(rim, step, spacing_kji) & ~rim
-    to_lung = window & lung
-    share = to_lung.sum() / max(window.sum(), 1)
-    if share < _SLIT_SHARE or share > _WINDOW_SHARE:
-        return bool(share < _SLIT_SHARE)
-    veil = (rim | to_lung) & lung & ~core & dilate(to_lung, step, spacing_kji)
-    return bool(hu[veil].mean() > normal + _VEIL_HU)
+    return bool((window & lung).sum() < _WINDOW_SHARE * window.sum())
 
 
 def _is_empty(core, hu, air_hu: float, cell_ml: float) -> bool:

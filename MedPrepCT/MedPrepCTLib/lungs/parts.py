@@ -50,6 +50,8 @@ _CORE_TRIALS = (
 _SMALLEST_SHARE = 0.1
 # A part of which more than this lies beyond the midline may be both lungs in one.
 _BOTH_SIDES = 0.06
+# Where the spine shows, a piece of the other lung as small as this is cut off.
+_LEAST_BEYOND = 0.01
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ def find_lungs(
     area = parts.ml * 1000 / (coarse.shape[0] * spacing_kji[0])
     slab = coarse.shape[0] * spacing_kji[0] < _SLAB_MM
     large = (parts.ml >= _MAIN_ML) | (slab & (area > 5 * _SLAB_AREA_MM2))
-    pure = (parts.gas > 0.5) & ((parts.spread < 36.0) | ~large) | (parts.gas > 0.85) & (parts.spread < 60.0)
+    # Emphysema is dark too, but not as dark as the air of the room all over.
+    pure = (parts.gas > 0.5) & (~large | (parts.even > 0) & (parts.spread < 36.0))
+    pure |= (parts.gas > 0.85) & (parts.spread < 60.0) & (parts.even > 0)
     pure |= (parts.gas > 0.5) & (parts.even > _EVEN_SHARE)
     # A slab of few slices holds little lung; its area tells then what the volume cannot.
     sized = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
@@ -211,7 +215,7 @@ def _sides(parts: _Parts, chosen, air, scene: Scene, spacing_kji, job: Job) -> t
         largest = (parts.labels == names[0]) & air
         if not scene.spine.sure or not _crosses(largest, middle):
             side, _signs = side_of_one_lung(largest, scene, spacing_kji)
-            if not np.isfinite(middle).all() or side == UNKNOWN or len(names) == 1:
+            if not scene.spine.sure or side == UNKNOWN:
                 # Nothing else tells where the middle is: what is left lies on the side of the one lung.
                 return np.where(wanted, side, 0).astype(np.uint8), middle
     return _by_the_middle(parts, chosen, wanted, middle, scene.calm, spacing_kji, job), middle
@@ -260,7 +264,7 @@ def _by_the_middle(parts: _Parts, chosen, wanted, middle, coarse, spacing_kji, j
     side_of[~chosen] = 0
     sides = side_of[parts.labels]
     beyond = np.minimum(left_share, 1 - left_share)
-    both = np.flatnonzero(chosen & (beyond > _BOTH_SIDES) & (parts.ml > _MAIN_ML))
+    both = np.flatnonzero(chosen & (beyond > _LEAST_BEYOND) & (parts.ml > _MAIN_ML))
     for n, number in enumerate(both):
         part = (parts.labels == number) & wanted
         box = bounding_box(part)
@@ -333,7 +337,7 @@ def _cores(part, coarse, middle, spacing_kji, job: Job) -> np.ndarray | None:
             k, _, i = np.nonzero(core)
             name = labels[core]
             cells = np.bincount(name, minlength=count + 1)
-            large = cells > 0.01 * whole
+            large = cells > 0.004 * whole
             large[0] = False
             left = np.bincount(name, i > middle[k], count + 1) / np.maximum(cells, 1)
             beyond = np.minimum(left, 1 - left)

@@ -137,7 +137,7 @@ def _air_hu(calm: np.ndarray, room: np.ndarray, trachea: np.ndarray | None) -> f
     """What air measures in this scan: in the room well away from the patient, else in the trachea."""
     for air in (erode(room, 3.0, (1e6, 1.0, 1.0)), trachea):
         if air is not None and np.count_nonzero(air) > 50:
-            return float(np.clip(np.percentile(calm[air], 20), -1050.0, -960.0))
+            return float(np.clip(np.percentile(calm[air], 20), -1050.0, -990.0))
     return -1000.0
 
 

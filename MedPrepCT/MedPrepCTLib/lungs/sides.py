@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..grid.morphology import dilate, erode
+from ..grid.morphology import IN_PLANE_CROSS, dilate, erode
 from .spine import Spine
 
 RIGHT, LEFT, UNKNOWN = 1, 2, 4
@@ -21,8 +21,10 @@ RIGHT, LEFT, UNKNOWN = 1, 2, 4
 _APART_MM, _SHARED = 55.0, 0.3
 _BONE_HU, _THICK_MM = 180, 5.0
 # The sum of the signs, each -1 to 1, above which a side is told.
-_ENOUGH = 0.55
-_SIGN_WEIGHTS = {"hollow": 1.0, "bone": 0.8, "room": 0.9, "trachea": 1.2, "spine": 1.4}
+_ENOUGH = 0.9
+_SIGN_WEIGHTS = {"hollow": 1.0, "bone": 0.6, "room": 0.7, "trachea": 1.2, "spine": 1.4}
+# Air of the room is larger in a slice than a trachea or bowel that the border of the picture cuts.
+_ROOM_MM2 = 1500.0
 
 
 def beside_each_other(one: np.ndarray, other: np.ndarray, spacing_kji: Sequence[float], scale: float) -> int:
@@ -89,7 +91,7 @@ def side_of_one_lung(
 ) -> tuple[int, dict[str, float]]:
     """RIGHT, LEFT or UNKNOWN for a lung (bool, k, j, i), and the signs: each -1 (the right lung) to 1 (left)."""
     spine, trachea, scale = scene.spine, scene.trachea, scene.scale
-    signs = {"hollow": -_hollow(lung, spacing_kji), "room": _room(lung, scene.room)}
+    signs = {"hollow": -_hollow(lung, spacing_kji), "room": _room(lung, scene.room, spacing_kji)}
     k, _, i = np.nonzero(lung)
     if spine.sure:
         away = (i - spine.column[k]) * spacing_kji[2]
@@ -166,8 +168,10 @@ def _thick_bone(lung, calm, spacing_kji, scale) -> float:
     return float(np.clip(away / (45.0 * scale), -1, 1).mean())
 
 
-def _room(lung: np.ndarray, room: np.ndarray) -> float:
+def _room(lung: np.ndarray, room: np.ndarray, spacing_kji) -> float:
     """On which side of the lung the air of the room is seen along its rows: -1 at low i only, 1 at high i only."""
+    labels, _count = ndimage.label(room, IN_PLANE_CROSS)
+    room = (np.bincount(labels.ravel()) * spacing_kji[1] * spacing_kji[2] > _ROOM_MM2)[labels] & room
     rows = lung.any(axis=2)
     low = high = 0
     for k in np.flatnonzero(rows.any(axis=1))[:: max(1, len(lung) // 40)]:
