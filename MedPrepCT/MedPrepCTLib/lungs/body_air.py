@@ -25,6 +25,8 @@ _FLANK_MM, _TAPER_MM = 9.0, 15.0
 _CUT_MM2 = 120.0
 # Gas of bowel or room has less HU than this, or varies less: lung has vessels.
 _LUNG_HU, _TEXTURE_HU, _DENSE_LUNG_HU = -930, 30.0, -700
+# What air measures in some scanner, and how much denser even emphysema is.
+_AIR_HU, _ABOVE_AIR_HU = (-1050.0, -990.0), 22.0
 # Under skin lies fat: how much of the tissue between these depths is fat there, and what counts as fat.
 _RIM_MM, _UNDER_SKIN_MM, _SKIN_FAT, _FAT_HU = 3.5, 9.0, 0.65, -30
 # Narrower than this is a child; slim adults measure more.
@@ -146,7 +148,8 @@ def _cropped_lungs(
     likely &= cut[np.minimum(np.searchsorted(last_part, np.arange(len(cells))), len(cut) - 1)]
     if not likely.any():
         return cropped
-    groups, number = ndimage.label(likely[labels], CROSS)
+    air_hu = float(np.clip(np.percentile(calm[labels > 0], 5), *_AIR_HU))
+    groups, _number = ndimage.label(likely[labels], CROSS)
     last_bone = _last_bone(calm, body, spacing_kji) if spine_shows else np.full(len(calm), calm.shape[1])
     beside = dilate(body, _TAPER_MM, (1e6, *spacing_kji[1:])) & (labels == 0)
     for name, box in enumerate(ndimage.find_objects(groups), start=1):
@@ -164,14 +167,14 @@ def _cropped_lungs(
             *(slice(max(s.start - steps - 1, 0), s.stop + steps + 1) for s in box[1:]),
         )
         group = groups[wide] == name
-        if not _looks_like_lung(group, calm[wide], spacing_kji):
+        if not _looks_like_lung(group, calm[wide], air_hu, spacing_kji):
             continue
         if _is_cut_lung(group, frame[wide], near_body[wide], beside[wide], void[wide], labels[wide], steps):
             cropped[np.unique(labels[wide][group])] = True
     return _grown_along(cropped, labels, reaches, calm, cells) if cropped.any() else cropped
 
 
-def _looks_like_lung(group: np.ndarray, calm: np.ndarray, spacing_kji) -> bool:
+def _looks_like_lung(group: np.ndarray, calm: np.ndarray, air_hu: float, spacing_kji) -> bool:
     """Whether a piece of air is like lung inside and bordered by muscle, heart and ribs: skin has fat under it."""
     near, far = (dilate(group, mm, (1e6, *spacing_kji[1:])) for mm in (_RIM_MM, _UNDER_SKIN_MM))
     under = calm[far & ~near & (calm > _TISSUE_HU)]
@@ -180,7 +183,7 @@ def _looks_like_lung(group: np.ndarray, calm: np.ndarray, spacing_kji) -> bool:
     core = group & ~dilate(~group & (calm > _DENSE_LUNG_HU), 2.0, (1e6, 1.0, 1.0))
     values = calm[core] if core.sum() > 5 else calm[group]
     middle, spread = float(np.median(values)), float(values.std())
-    return middle > _LUNG_HU or spread > _TEXTURE_HU
+    return middle > _LUNG_HU or (spread > _TEXTURE_HU and middle > air_hu + _ABOVE_AIR_HU)
 
 
 def _is_cut_lung(group, frame, near_body, beside, void, labels, steps: int) -> bool:

@@ -117,6 +117,8 @@ def find_lungs(
     pure = (parts.gas > 0.5) & (~large | (parts.even > 0) & (parts.spread < 36.0))
     pure |= (parts.gas > 0.85) & (parts.spread < 60.0) & (parts.even > 0)
     pure |= (parts.gas > 0.5) & (parts.even > _EVEN_SHARE)
+    # In few slices most of a pocket is rim.
+    pure |= slab & (parts.gas > 0.6) & (parts.even > 0)
     # A slab of few slices holds little lung; its area tells then what the volume cannot.
     sized = ~pure & (large | (slab & (area > _SLAB_AREA_MM2) & (parts.gas < 0.3)))
     sized[0] = False

@@ -106,8 +106,8 @@ class Surface:
             values = hu.flat[index]
             inside = values < threshold
             # Only beside the padding: elsewhere its value may be the air of a dark lung.
-            which = np.flatnonzero(rim[tuple(some.T)])
-            inside[:, which] &= ~self._padding.voxels(values[:, which])
+            beside = np.flatnonzero(rim[tuple(some.T)])
+            padding = self._padding.voxels(values[:, beside])
             inside &= lung > _NEAR
             inside |= lung >= _WITHIN
             near = added[around]
@@ -119,6 +119,7 @@ class Surface:
             near = rejected[around]
             which = np.flatnonzero(near.any(axis=0))
             inside[:, which] &= interpolate(near[:, which], factors) < 0.5
+            inside[:, beside] &= ~padding
             values = inside.astype(np.uint8)
             near = left[around]
             which = np.flatnonzero(near.any(axis=0))
