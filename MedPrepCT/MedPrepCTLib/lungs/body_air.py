@@ -94,9 +94,14 @@ def air_inside(
     job.check()
     outside = (reaches & ~cropped)[labels]
     # A part lies in the body when most of it has body in front and behind: not one fold of skin, nor one gap.
-    walled = 2 * np.bincount(labels[_walled(body, spacing_kji, scale)], minlength=count + 1) > cells
+    between = _walled(body, spacing_kji, scale)
+    walled = 2 * np.bincount(labels[between], minlength=count + 1) > cells
+    # A slice with a thin wall goes with its neighbours, so that no lung is cut into bands.
+    groups, number = ndimage.label(air & ~reaches[labels], CROSS)
+    inside = 2 * np.bincount(groups[between], minlength=number + 1) > np.bincount(groups.ravel())
+    inside[0] = False
     job.check()
-    return air & ~outside & (walled | cropped)[labels]
+    return air & ~outside & ((walled | cropped)[labels] | inside[groups])
 
 
 def _frame(void: np.ndarray) -> np.ndarray:
@@ -113,7 +118,8 @@ def _frame(void: np.ndarray) -> np.ndarray:
 
 def _walled(body: np.ndarray, spacing_kji: Sequence[float], scale: float) -> np.ndarray:
     """Cells with a wall of the patient's tissue both in front of them and behind them."""
-    needed = max(2, int(np.ceil(_WALL_MM * scale / spacing_kji[1] - 1e-6)))
+    least = 2 if spacing_kji[1] < _WALL_MM else 1
+    needed = max(least, int(np.ceil(_WALL_MM * scale / spacing_kji[1] - 1e-6)))
     ahead = np.cumsum(body, axis=1, dtype=np.int16)
     behind = ahead[:, -1:] - ahead
     # Where the picture ends within the wall, the rest of the wall lies outside it.

@@ -28,6 +28,7 @@ from .airway import coarse_airway, find_trachea, fine_airway
 from .body_air import air_inside, body_mask, body_scale
 from .closing import close_lungs
 from .field_of_view import Padding
+from .findings import Findings, look_around
 from .parts import find_lungs
 from .sides import LEFT, RIGHT, UNKNOWN, Scene
 from .spine import find_spine
@@ -37,7 +38,12 @@ RIGHT_LUNG, LEFT_LUNG, AIRWAY, LUNG = RIGHT, LEFT, 3, UNKNOWN
 _CELL_MM = 2.8
 
 
-def segment_lungs(
+def segment_lungs(hu: np.ndarray, spacing_kji: Sequence[float], **options) -> np.ndarray:
+    """The labels that :func:`examine_lungs` finds, uint8 (k, j, i); same arguments and errors."""
+    return examine_lungs(hu, spacing_kji, **options)[0]
+
+
+def examine_lungs(
     hu: np.ndarray,
     spacing_kji: Sequence[float],
     *,
@@ -45,8 +51,8 @@ def segment_lungs(
     closing_mm: float = 8.0,
     right_is_low_i: bool = True,
     job: Job | None = None,
-) -> np.ndarray:
-    """Segment the lungs and the airway of a chest CT.
+) -> tuple[np.ndarray, Findings]:
+    """Segment the lungs and the airway of a chest CT, and look at what lies around them.
 
     Parameters
     ----------
@@ -63,6 +69,7 @@ def segment_lungs(
     -------
     labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 4 a lung of which the side cannot be told, 0
         elsewhere. Vessels and nodules count as lung.
+    findings : what tells whether they are right.
 
     Raises
     ------
@@ -70,10 +77,10 @@ def segment_lungs(
     """
     job = job or Job.quiet()
     if not right_is_low_i:
-        flipped = segment_lungs(
+        flipped, findings = examine_lungs(
             hu[:, :, ::-1], spacing_kji, threshold=threshold, closing_mm=closing_mm, job=job
         )
-        return flipped[:, :, ::-1]
+        return flipped[:, :, ::-1], findings
     spacing_kji = tuple(float(step) for step in spacing_kji)
     volume = FlatVolume(hu)
     grid, coarse, padding = _look(
@@ -117,6 +124,8 @@ def segment_lungs(
                 _("In a chest CT in Hounsfield units lungs are large regions between -950 and -500 HU."),
                 _("Check that the image is a chest CT that was not windowed, clipped or normalized."),
             )
+        findings = look_around(aerated, rejected, inside, body, middle, scene, grid.spacing_kji)
+        job.check()
         excluded = rejected | padding.cells | wall
         filled = close_lungs(
             aerated,
@@ -130,7 +139,8 @@ def segment_lungs(
             job.part(0.6, 0.8),
         )
         surface = Surface(grid, aerated, filled, rejected, airway and airway.result(), padding)
-    return surface.draw(volume, threshold, job.part(0.8, 1.0, _("Drawing the surface")))
+    labels = surface.draw(volume, threshold, job.part(0.8, 1.0, _("Drawing the surface")))
+    return labels, findings
 
 
 def _air_hu(calm: np.ndarray, room: np.ndarray, trachea: np.ndarray | None) -> float:

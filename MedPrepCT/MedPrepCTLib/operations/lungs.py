@@ -17,14 +17,15 @@ from MedPrepCommonLib.core.volume import LabelVolume, Segment, Volume
 from MedPrepCommonLib.geometry.orientation import orientation
 from MedPrepCommonLib.numeric import voxel_statistics
 
-from ..lungs.segmentation import AIRWAY, LEFT_LUNG, RIGHT_LUNG, segment_lungs
+from ..lungs.checks import lung_checks
+from ..lungs.findings import Findings
+from ..lungs.segmentation import AIRWAY, LUNG, examine_lungs
 from ..quality.hounsfield import require_hu
 
 _TRACHEA = ("SCT", "44567001", "Trachea")
 SEGMENTS = (*LUNGS, Segment(AIRWAY, "airway", STRUCTURE, _TRACHEA, None, (182 / 255, 228 / 255, 255 / 255)))
-
-# A whole adult lung holds 1 to 4 litres; below this the lung is cut off, collapsed or missed.
-_SMALL_LUNG = 300.0  # ml
+# A lung alone in a picture that shows nothing to tell its side by.
+_EITHER = Segment(LUNG, "lung", STRUCTURE, LUNGS[0].code, None, LUNGS[0].color)
 
 
 @operation(
@@ -41,8 +42,9 @@ _SMALL_LUNG = 300.0  # ml
 class Lungs:
     """Segment the right lung, the left lung and the airway on Hounsfield units.
 
-    A scan without lung (of the abdomen, say) gives an empty label map and a failed check, so that a recipe
-    goes on with the rest of its work.
+    A lung alone in a small picture that shows nothing to tell its side by is named lung. A scan without lung
+    (of the abdomen, say) gives an empty label map and a failed check, so that a recipe goes on with the rest
+    of its work.
     """
 
     threshold: Annotated[
@@ -69,10 +71,12 @@ class Lungs:
         require_hu(image)
         axes = orientation(image)
         missing: list[Check] = []
+        findings = Findings()
+        spacing = axes.reorder(image.spacing_kji)
         try:
-            found = segment_lungs(
+            found, findings = examine_lungs(
                 axes.view(image.array),
-                axes.reorder(image.spacing_kji),
+                spacing,
                 threshold=self.threshold,
                 closing_mm=self.closing,
                 job=job.part(0.0, 0.9),
@@ -81,28 +85,36 @@ class Lungs:
             found = np.zeros(axes.view(image.array).shape, np.uint8)
             missing = [Check(_("Lungs"), "fail", error.wrong, error.expected, error.advice)]
         labels = np.ascontiguousarray(axes.undo(found))
-        table, metrics = _measure(image, labels, job.part(0.9, 1.0))
+        segments = (*SEGMENTS, _EITHER) if findings.unknown_side else SEGMENTS
+        table, metrics = _measure(image, labels, segments, job.part(0.9, 1.0))
         lungs = LabelVolume(
-            labels, image.ijkToRAS, modality=image.modality, segments=SEGMENTS, history=image.history
+            labels, image.ijkToRAS, modality=image.modality, segments=segments, history=image.history
         )
+        volumes = {segment.value: metrics[f"{_word(segment)}Volume"] for segment in segments}
         return Result(
             labels={"lungs": lungs},
             tables={"volumes": table},
             metrics=metrics,
-            checks=missing or [*_sizes(metrics), _complete(found)],
+            checks=missing or lung_checks(found, findings, volumes, spacing),
             notes=[check.value for check in missing],
         )
 
 
-def _measure(image: Volume, labels: np.ndarray, job: Job) -> tuple[Table, dict[str, float]]:
+def _word(segment: Segment) -> str:
+    return segment.name.replace(" lung", "Lung")
+
+
+def _measure(
+    image: Volume, labels: np.ndarray, segments: tuple[Segment, ...], job: Job
+) -> tuple[Table, dict[str, float]]:
     """Volume and density of each segment; a segment that was not found has no row."""
     rows, metrics = [], {}
     around = _occupied(labels)
     image_part, labels = image.array[around], labels[around]
-    boxes = ndimage.find_objects(labels, max_label=len(SEGMENTS))
-    for n, (segment, box) in enumerate(zip(SEGMENTS, boxes, strict=True)):
-        job.report(n / len(SEGMENTS), segment.name)
-        word = segment.name.replace(" lung", "Lung")
+    boxes = ndimage.find_objects(labels, max_label=max(segment.value for segment in segments))
+    for n, segment in enumerate(segments):
+        job.report(n / len(segments), segment.name)
+        word, box = _word(segment), boxes[segment.value - 1]
         metrics[f"{word}Volume"] = 0.0
         if box is None:
             continue
@@ -120,40 +132,3 @@ def _occupied(labels: np.ndarray) -> tuple[slice, ...]:
     lines = (labels.reshape(len(labels), -1).any(axis=1), plane.any(axis=1), plane.any(axis=0))
     inside = [np.flatnonzero(line) for line in lines]
     return tuple(slice(int(n[0]), int(n[-1]) + 1) if n.size else slice(0, 0) for n in inside)
-
-
-def _sizes(metrics: dict[str, float]) -> list[Check]:
-    checks = []
-    for side, name in (("right", _("Right lung")), ("left", _("Left lung"))):
-        volume = metrics[f"{side}LungVolume"]
-        ok = volume >= _SMALL_LUNG
-        checks.append(
-            Check(
-                name,
-                "pass" if ok else "warn",
-                f"{volume:.0f} ml" if volume >= 10 else f"{volume:.2g} ml",
-                f">= {_SMALL_LUNG:.0f} ml",
-                "" if ok else _("Small: look whether the lung is cut off, collapsed, removed or missed."),
-            )
-        )
-    return checks
-
-
-def _complete(found: np.ndarray) -> Check:
-    """Whether lung reaches the border of the scan; `found` in (superior, posterior, left) order."""
-    ends = {
-        _("bottom"): found[0],
-        _("top"): found[-1],
-        _("front"): found[:, 0],
-        _("back"): found[:, -1],
-        _("right side"): found[:, :, 0],
-        _("left side"): found[:, :, -1],
-    }
-    cut = [name for name, end in ends.items() if np.isin(end, (RIGHT_LUNG, LEFT_LUNG)).any()]
-    return Check(
-        _("Lungs complete"),
-        "warn" if cut else "pass",
-        _("cut off at the {places}").format(places=", ".join(cut)) if cut else _("inside the scan"),
-        "",
-        _("Volumes are those of the part that was scanned.") if cut else "",
-    )
