@@ -21,6 +21,8 @@ _GAS_HU = -940
 _POCKET_MM, _POCKET_ML = 5.0, 4.0
 # How far around its core a pocket goes on, up to half way to the density of the lung.
 _REACH_MM = 8.0
+# Where more of the lung than this is as dark as that (emphysema), gas must be within so many HU of room air.
+_DARK_LUNG, _EMPHYSEMA_HU = 0.3, 16.0
 # Share of a pocket's surface through which it may open to the lung.
 _WINDOW_SHARE = 0.4
 # A pocket without vessels: its size, how near to the air of the room, and how much of it is within so many HU.
@@ -57,6 +59,8 @@ def cut_off_gas(
         here, values = part[around], hu[around]
         core = dilate(pockets[around] == number, _POCKET_MM, spacing_kji) & dark[box][around]
         if core.sum() * cell_ml < _POCKET_ML:
+            continue
+        if dark.sum() > _DARK_LUNG * lung.sum() and np.median(values[core]) > air_hu + _EMPHYSEMA_HU:
             continue
         core = _whole(core, here, values, normal, spacing_kji)
         if _is_walled(core, here, spacing_kji) or _is_empty(core, values, air_hu, cell_ml):

@@ -18,9 +18,11 @@ _SMALL_LUNG = 300.0  # ml
 _STEP, _STEP_MM = 0.4, 10.0
 # Lungs this tall show a trachea or main bronchi.
 _TALL_MM, _AIRWAY_ML = 130.0, 2.0
-_GAPS = 0.11
+_GAPS = 0.13
 _LEAST_SHARE, _MOST_SHARE = 0.12, 0.75
 _OTHER_GAS_ML = 10.0
+# Of the lungs' volume: more gas beside them than this is worth a look.
+_HIGH_GAS = 0.05
 
 
 def lung_checks(
@@ -37,7 +39,7 @@ def lung_checks(
         _complete(found),
         _even(found, spacing_kji),
         _airway(found, findings, volumes, spacing_kji),
-        _gas(findings),
+        _gas(findings, volumes),
         _walls(findings),
         _share(findings),
         _posture(findings),
@@ -133,7 +135,7 @@ def _airway(found, findings: Findings, volumes: Mapping[int, float], spacing_kji
     )
 
 
-def _gas(findings: Findings) -> Check:
+def _gas(findings: Findings, volumes: Mapping[int, float]) -> Check:
     name = _("Gas beside the lungs")
     if findings.pleural_gas > 0:
         return Check(
@@ -142,6 +144,15 @@ def _gas(findings: Findings) -> Check:
             _("{volume:.0f} ml without vessels at the ribs").format(volume=findings.pleural_gas),
             _("none"),
             _("Looks like a pneumothorax, or a bulla as large; it is not counted as lung."),
+        )
+    lungs = sum(volumes.get(value, 0.0) for value in (RIGHT_LUNG, LEFT_LUNG, LUNG))
+    if findings.high_gas > _HIGH_GAS * lungs:
+        return Check(
+            name,
+            "warn",
+            _("{volume:.0f} ml at the height of the lungs").format(volume=findings.high_gas),
+            f"< {100 * _HIGH_GAS:.0f} %",
+            _("Not counted as lung: look whether it is bowel under a high diaphragm, or dark lung."),
         )
     ok = findings.other_gas < _OTHER_GAS_ML
     return Check(

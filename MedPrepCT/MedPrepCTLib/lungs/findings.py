@@ -34,7 +34,8 @@ class Findings:
     Parameters
     ----------
     pleural_gas : ml of gas without vessels beside lung and ribs: pneumothorax, or a bulla as large.
-    other_gas : ml of gas that touches the lungs but is none of them: bowel.
+    other_gas : ml of other gas at the lungs, mostly of the bowel. high_gas : the part of it that lies at the
+        height of the lungs.
     gaps : share of the lung's rear and outer surface that lies far from the rib behind it, 0 to 1.
     lung_share : of the body's cross-section where the lungs are largest, 0 to 1.
     trachea : it was found. unknown_side : the side of the lung could not be told.
@@ -43,6 +44,7 @@ class Findings:
 
     pleural_gas: float = 0.0
     other_gas: float = 0.0
+    high_gas: float = 0.0
     gaps: float = 0.0
     lung_share: float = 0.0
     trachea: bool = False
@@ -68,24 +70,25 @@ def look_around(
     inside : all air of the body. body : its tissue. middle : column between the lungs, (k,), may be nan.
     """
     lung = sides > 0
-    pleural, other = _gas(lung, rejected, scene, spacing_kji)
+    pleural, other, high = _gas(lung, rejected, scene, spacing_kji)
     area = lung.sum(axis=(1, 2))
     largest = np.argsort(-area)[: max(1, len(area) // 10)]
     share = area[largest].sum() / max(area[largest].sum() + body[largest].sum(), 1)
     return Findings(
         pleural_gas=pleural,
         other_gas=other,
+        high_gas=high,
         gaps=_gaps(lung, scene, middle, spacing_kji),
         lung_share=float(share),
         trachea=scene.trachea is not None,
         unknown_side=bool((sides == UNKNOWN).any()),
         spine_in_front=spine_in_front(scene.calm, body, spacing_kji, scene.scale),
-        upside_down=scene.trachea is None and upside_down(inside, scene, spacing_kji),
+        upside_down=upside_down(inside, scene, spacing_kji),
     )
 
 
-def _gas(lung, rejected, scene: Scene, spacing_kji) -> tuple[float, float]:
-    """Millilitres of gas in the pleura and of other gas at the lungs."""
+def _gas(lung, rejected, scene: Scene, spacing_kji) -> tuple[float, float, float]:
+    """Millilitres of gas in the pleura, of other gas at the lungs, and of such that lies beside them."""
     calm = scene.calm
     gas, count = ndimage.label(rejected, CROSS)
     cell_ml = float(np.prod(spacing_kji)) / 1000
@@ -93,9 +96,9 @@ def _gas(lung, rejected, scene: Scene, spacing_kji) -> tuple[float, float]:
     area = lung.sum(axis=(1, 2))
     beside = area > 0.2 * area.max(initial=0)
     heights = np.flatnonzero(area)
-    pleural = other = 0.0
+    pleural = other = high = 0.0
     if not len(heights):
-        return pleural, other
+        return pleural, other, high
     ribs = dilate(calm > _BONE_HU, _RIB_MM, spacing_kji)
     up = max(1, int(_ABOVE_MM / spacing_kji[0]))
     for number, box in enumerate(ndimage.find_objects(gas), start=1):
@@ -116,12 +119,13 @@ def _gas(lung, rejected, scene: Scene, spacing_kji) -> tuple[float, float]:
             pleural += float(ml[number])
         else:
             other += float(ml[number])
-    return pleural, other
+            high += float(ml[number]) if at_lung > _BESIDE else 0.0
+    return pleural, other, high
 
 
 def _gaps(lung, scene: Scene, middle, spacing_kji) -> float:
     """Share of the lung's rear and outer surface that is more than a chest wall away from the next rib."""
-    box = bounding_box(lung, [1, int(_LOOK_MM / spacing_kji[1]) + 1, int(_LOOK_MM / spacing_kji[2]) + 1])
+    box = bounding_box(lung, [1, *(int(2 * _LOOK_MM / step) + 1 for step in spacing_kji[1:])])
     if box is None:
         return 0.0
     here, bone = lung[box], scene.calm[box] > _BONE_HU
@@ -129,6 +133,8 @@ def _gaps(lung, scene: Scene, middle, spacing_kji) -> float:
     bone &= ~(away < _FROM_SPINE_MM * scene.scale)[:, None, :]
     # Between two ribs the wall is where they are; what shows through there is the shoulder blade.
     bone = ndimage.maximum_filter1d(bone, 2 * int(_BETWEEN_RIBS_MM / spacing_kji[0]) + 1, axis=0)
+    slices = np.flatnonzero(here.any(axis=(1, 2)))
+    upper = np.arange(len(here)) > slices[0] + 0.45 * (slices[-1] - slices[0])
     far = total = 0
     for axis, way in ((1, -1), (2, 1), (2, -1)):
         one, ribs = (np.moveaxis(mask, axis, 1) for mask in (here, bone))
@@ -140,7 +146,9 @@ def _gaps(lung, scene: Scene, middle, spacing_kji) -> float:
         before = np.arange(one.shape[1])[None, :, None] < first[:, None, :]
         rib = np.where(ribs & before, np.arange(one.shape[1])[None, :, None], -1).max(axis=1)
         gap = (first - rib - 1) * spacing_kji[axis]
-        line = seen & (rib >= 0) & (gap < _LOOK_MM)
+        # Further down liver and spleen lie between: there only what is near the lung is looked at.
+        reach = np.where(upper, 2 * _LOOK_MM, _LOOK_MM)[:, None]
+        line = seen & (rib >= 0) & (gap < reach)
         far += int((line & (gap > _GAP_MM)).sum())
         total += int(line.sum())
     return far / total if total > 200 else 0.0
@@ -164,9 +172,11 @@ def spine_in_front(calm: np.ndarray, body: np.ndarray, spacing_kji: Sequence[flo
 
 
 def upside_down(inside: np.ndarray, scene: Scene, spacing_kji: Sequence[float]) -> bool:
-    """Whether a trachea shows once the image is turned over: it lies below the lungs, against the header."""
-    spine = scene.spine.column[::-1] if scene.spine.sure else None
-    found = find_trachea(scene.calm[::-1], inside[::-1], spine, spacing_kji, scene.scale)
-    if found is None:
+    """Whether a much longer trachea shows once the image is turned over, against what the header says."""
+    step, least = spacing_kji[0], _TALL_MM * scene.scale
+    own = 0.0 if scene.trachea is None else scene.trachea.any(axis=(1, 2)).sum() * step
+    if own > 1.5 * least:
         return False
-    return bool(found.any(axis=(1, 2)).sum() * spacing_kji[0] > _TALL_MM * scene.scale)
+    spine = scene.spine.column[::-1] if scene.spine.sure else None
+    turned = find_trachea(scene.calm[::-1], inside[::-1], spine, spacing_kji, scene.scale)
+    return turned is not None and bool(turned.any(axis=(1, 2)).sum() * step > max(least, 1.8 * own))
