@@ -1,7 +1,7 @@
 """Noise on the coarse grid: how much there is, and the grid with less of it.
 
-Where voxels are as large as cells nothing averages their noise. What tells gas from lung, and bone from tissue,
-is then looked at in the median of each cell's neighbourhood.
+Where voxels are as large as cells nothing averages their noise. What tells gas from lung, and bone from
+tissue, is then looked at in the median of each cell's neighbourhood.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def noise_of(coarse: np.ndarray, void: np.ndarray) -> float:
 
 
 def calmed(coarse: np.ndarray, void: np.ndarray, spacing_kji: Sequence[float]) -> np.ndarray:
-    """The grid itself where it is quiet, else the median of each neighbourhood of 3 x 3 x 3 cells (k, j, i)."""
+    """The grid itself where it is quiet, else the median of each 3 x 3 x 3 cells; (k, j, i)."""
     if noise_of(coarse, void) < _QUIET_HU:
         return coarse
     deep = 1 if spacing_kji[0] > _ANISOTROPIC * max(spacing_kji[1:]) or len(coarse) < 3 else 3

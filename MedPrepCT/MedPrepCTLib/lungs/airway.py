@@ -42,8 +42,8 @@ def find_trachea(
 
     Parameters
     ----------
-    inside : air within the body, as :func:`bodyair.air_inside` gives it. middle : column of the spine, (k,), or
-        None where it does not show.
+    inside : air within the body, as :func:`body_air.air_inside` gives it.
+    middle : column of the spine, (k,), or None where it does not show.
     scale : size of the patient compared with an adult.
     """
     sk, sj, si = spacing_kji

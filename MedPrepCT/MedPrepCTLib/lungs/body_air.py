@@ -79,8 +79,8 @@ def air_inside(
     ----------
     coarse : (k, j, i) HU, k up, j back. calm : the same with less noise, see :mod:`coarsenoise`.
     void : cells outside the field of view. body : see :func:`body_mask`. spacing_kji : mm of the cells.
-    threshold : HU below which a cell is air. scale : see :func:`body_scale`. spine_shows : the picture holds the
-        spine, behind which there is no lung.
+    threshold : HU below which a cell is air. scale : see :func:`body_scale`.
+    spine_shows : the picture holds the spine, behind which there is no lung.
     """
     air = (coarse < threshold) & ~void
     frame = _frame(void)
@@ -140,8 +140,8 @@ def _cropped_lungs(
 ) -> np.ndarray:
     """Which slice parts that reach the lateral border are lung cut by it, not room air: (count + 1) bool.
 
-    A cut lung is denser than room air, and along the border it ends at thick tissue on either side. What is one
-    piece in 3-D is judged as one, so that no lung is cut into bands.
+    A cut lung is denser than room air, and along the border it ends at thick tissue on either side. What is
+    one piece in 3-D is judged as one, so that no lung is cut into bands.
     """
     cropped = np.zeros(len(cells), bool)
     dense = np.bincount(labels[(labels > 0) & (calm > _ROOM_AIR_HU)], minlength=len(cells))
@@ -181,7 +181,7 @@ def _cropped_lungs(
 
 
 def _looks_like_lung(group: np.ndarray, calm: np.ndarray, air_hu: float, spacing_kji) -> bool:
-    """Whether a piece of air is like lung inside and bordered by muscle, heart and ribs: skin has fat under it."""
+    """Whether air is like lung inside and bordered by muscle, heart and ribs: skin has fat under it."""
     near, far = (dilate(group, mm, (1e6, *spacing_kji[1:])) for mm in (_RIM_MM, _UNDER_SKIN_MM))
     under = calm[far & ~near & (calm > _TISSUE_HU)]
     if under.size > 20 and (under < _FAT_HU).mean() > _SKIN_FAT:
@@ -214,7 +214,7 @@ def _spread(labels, calm, cells) -> np.ndarray:
 
 
 def _grown_along(cropped, labels, reaches, calm, cells) -> np.ndarray:
-    """With the parts of neighbouring slices that go on where a cut lung was found: dark lung, by its vessels."""
+    """With the parts of neighbouring slices that go on a cut lung: dark lung, known by its vessels."""
     known = cropped[labels]
     textured = reaches & (_spread(labels, calm, cells) > _TEXTURE_HU)
     for way in (slice(1, None), slice(None, -1)):

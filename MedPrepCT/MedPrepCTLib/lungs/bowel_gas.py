@@ -2,8 +2,8 @@
 
 The stomach or the colon lies under the dome of the diaphragm; where both walls together are thinner than a
 cell, their gas and the lung become one part. A pocket of gas is cut off when it opens to the lung only
-through a window. Bullae and emphysema lie within the lung and have no wall. A pocket without any vessel, as dark as the air of the room and larger than bullae are, is cut off
-wherever it lies.
+through a window. Bullae and emphysema lie within the lung and have no wall. A pocket without any vessel, as
+dark as the air of the room and larger than bullae are, is cut off wherever it lies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REACH_MM = 8.0
 _DARK_LUNG, _EMPHYSEMA_HU = 0.3, 16.0
 # Share of a pocket's surface through which it may open to the lung.
 _WINDOW_SHARE = 0.4
-# A pocket without vessels: its size, how near to the air of the room, and how much of it is within so many HU.
+# A pocket without vessels: its size, how near to the air of the room, how much of it is within so many HU.
 _EMPTY_ML, _AIR_HU, _EVEN_HU, _EVEN_SHARE = 60.0, 12.0, 25.0, 0.85
 
 

@@ -1,4 +1,4 @@
-"""Judgement of segmented lungs: their size, their shape from slice to slice, and what was seen around them."""
+"""Judgement of segmented lungs: their size, their shape from slice to slice, what was seen around them."""
 
 from __future__ import annotations
 

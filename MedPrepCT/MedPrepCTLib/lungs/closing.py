@@ -50,9 +50,10 @@ def close_lungs(
 
     Parameters
     ----------
-    aerated : uint8 (k, j, i), 1 right, 2 left, 4 unknown. coarse : HU. calm : with less noise. excluded : cells of airway and bowel.
-    middle : column between the lungs, (k,), nan where unknown. closing_mm : radius of the ball; under the ribs, where nodules dent
-        the lung and no vessels or aorta lie, it is twice that.
+    aerated : uint8 (k, j, i), 1 right, 2 left, 4 unknown. coarse : HU. calm : with less noise.
+    excluded : cells of airway and bowel. middle : column between the lungs, (k,), nan where unknown.
+    closing_mm : radius of the ball; under the ribs, where nodules dent the lung and no vessels or aorta lie,
+        it is twice that.
 
     Returns
     -------

@@ -24,8 +24,8 @@ _SAMPLE = 2_000
 class Padding:
     """Padding of a CT on its coarse grid, whatever its value: 0, -1000, -1024, -2000, -2048, -3024.
 
-    Padding is what joins the lateral border of the image, in pieces of some size, with one value or with values
-    below any air. So noise in a lung is no padding, and zeros around a scan are no tissue.
+    Padding is what joins the lateral border of the image, in pieces of some size, with one value or with
+    values below any air. So noise in a lung is no padding, and zeros around a scan are no tissue.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class Padding:
         coarse[self.cells] = LOWEST_HU
         in_plane = (1e6, 1.0, 1.0)
         rim = dilate(self.cells, 1.5, in_plane) & ~self.cells
-        # In front of room air the mixture does no harm unless padding is denser than air; else only where lung
-        # or tissue reaches the rim it must be undone.
+        # In front of room air the mixture does no harm unless padding is denser than air; else only where
+        # lung or tissue reaches the rim it must be undone.
         if not any(value > _ROOM_AIR_HU for value in self._values):
             beyond = (coarse > _ROOM_AIR_HU) & ~rim & ~self.cells
             rim &= dilate(beyond, 3.0, in_plane)

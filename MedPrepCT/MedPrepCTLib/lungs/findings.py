@@ -155,7 +155,7 @@ def _gaps(lung, scene: Scene, middle, spacing_kji) -> float:
 
 
 def spine_in_front(calm: np.ndarray, body: np.ndarray, spacing_kji: Sequence[float], scale: float) -> bool:
-    """Whether the thick bone of the spine lies in front of the body's middle, against what the header says."""
+    """Whether the thick bone of the spine lies in front of the body's middle, against the header."""
     bone = (calm > _DENSE_BONE_HU) & body
     thick = erode(bone, _THICK_MM * scale, (1e6, *spacing_kji[1:])) & bone
     per_slice = thick.sum(axis=(1, 2))

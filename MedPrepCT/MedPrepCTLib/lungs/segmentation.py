@@ -67,8 +67,8 @@ def examine_lungs(
 
     Returns
     -------
-    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 4 a lung of which the side cannot be told, 0
-        elsewhere. Vessels and nodules count as lung.
+    labels : uint8 (k, j, i); 1 right lung, 2 left lung, 3 airway, 4 a lung of which the side cannot be told,
+        0 elsewhere. Vessels and nodules count as lung.
     findings : what tells whether they are right.
 
     Raises

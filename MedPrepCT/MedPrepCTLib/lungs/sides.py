@@ -1,8 +1,8 @@
 """Which lung is the right one: by the other lung, by the spine, or by what lies around a single lung.
 
 Two lungs side by side tell each other. A lung alone is told by the spine where it shows, else by three weaker
-signs that must agree: its medial side is hollow (heart and hilum), carries the thick bone and the trachea, and
-the air of the room lies on the other. Where they do not, it is simply a lung.
+signs that must agree: its medial side is hollow (heart and hilum), carries the thick bone and the trachea,
+and the air of the room lies on the other. Where they do not, it is simply a lung.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ROOM_MM2 = 1500.0
 
 
 def beside_each_other(one: np.ndarray, other: np.ndarray, spacing_kji: Sequence[float], scale: float) -> int:
-    """Whether two pieces (bool, k, j, i) are a right and a left lung: 1 `one` lies at lower i, -1 higher, else 0.
+    """Whether two pieces (bool, k, j, i) are two lungs: 1 where `one` lies at lower i, -1 at higher, else 0.
 
-    A right and a left lung keep to their order in every slice; upper and lower lobes lie in front of each other.
+    Right and left lung keep to their order in every slice; upper and lower lobes lie in front of each other.
     """
     cells = one.sum(axis=(1, 2)), other.sum(axis=(1, 2))
     both = (cells[0] > 0) & (cells[1] > 0)
@@ -89,7 +89,7 @@ class Scene:
 def side_of_one_lung(
     lung: np.ndarray, scene: Scene, spacing_kji: Sequence[float]
 ) -> tuple[int, dict[str, float]]:
-    """RIGHT, LEFT or UNKNOWN for a lung (bool, k, j, i), and the signs: each -1 (the right lung) to 1 (left)."""
+    """RIGHT, LEFT or UNKNOWN for a lung (bool, k, j, i), and the signs: each -1 (right) to 1 (left)."""
     spine, trachea, scale = scene.spine, scene.trachea, scene.scale
     signs = {"hollow": -_hollow(lung, spacing_kji), "room": _room(lung, scene.room, spacing_kji)}
     k, _, i = np.nonzero(lung)
@@ -169,7 +169,7 @@ def _thick_bone(lung, calm, spacing_kji, scale) -> float:
 
 
 def _room(lung: np.ndarray, room: np.ndarray, spacing_kji) -> float:
-    """On which side of the lung the air of the room is seen along its rows: -1 at low i only, 1 at high i only."""
+    """On which side of the lung air of the room is seen along its rows: -1 at low i only, 1 at high i."""
     labels, _count = ndimage.label(room, IN_PLANE_CROSS)
     room = (np.bincount(labels.ravel()) * spacing_kji[1] * spacing_kji[2] > _ROOM_MM2)[labels] & room
     rows = lung.any(axis=2)

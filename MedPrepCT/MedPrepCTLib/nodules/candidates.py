@@ -153,7 +153,8 @@ def _describe(field: LungField, hu: np.ndarray, shapes: Shapes, n: int, points: 
         return None
     kind = _kind(inner, float(np.prod(spacing)), halo is not None)
     return Candidate(
-        tuple(float(x) for x in centre / spacing + field.start),
+        # Rays out of a spot on an end slice meet beyond it; the centre stays in the scan.
+        tuple(float(x) for x in np.clip(centre / spacing + field.start, 0, np.array(hu.shape) - 1)),
         float(np.cbrt(6 * volume / np.pi)),
         volume,
         mean,
