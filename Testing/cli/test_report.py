@@ -174,7 +174,7 @@ def test_the_page_says_what_a_reader_asks(folder: Path) -> None:
     record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     for words in (
         "Tiny recipe",
-        "1 of 1 checks passed",
+        "2 of 2 checks passed",
         "Anything bright",
         "Archimedes 250 BC",
         "Somebody 1999",
