@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -126,6 +126,26 @@ def _profile(size: int, blend: str) -> np.ndarray:
     return np.exp(-0.5 * (away / (size * _SIGMA)) ** 2)
 
 
+def _laid_out(
+    read: Callable[[int], np.ndarray],
+    starts: Sequence[tuple[int, ...]],
+    weights: Sequence[np.ndarray],
+    shape: tuple[int, int, int],
+    job: Job,
+) -> Iterator[tuple[int, int, Iterator[tuple[Any, np.ndarray, np.ndarray]]]]:
+    """Slab by slab: its first and last plane, and of each patch there its place, values and weights."""
+    kernel = weights[0][:, None, None] * weights[1][:, None] * weights[2]
+
+    def parts(low: int, high: int, members: Sequence[int]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        for index in members:
+            job.check()
+            place, part = _overlap(starts[index], kernel.shape, (low, 0, 0), (high, *shape[1:]))
+            yield place, read(index)[part], kernel[part]
+
+    for low, high, members in _slabs(starts, len(weights[0]), shape[0], job):
+        yield low, high, parts(low, high, members)
+
+
 def _average(
     read: Callable[[int], np.ndarray],
     starts: Sequence[tuple[int, ...]],
@@ -135,18 +155,14 @@ def _average(
     job: Job,
 ) -> tuple[np.ndarray, float]:
     """Weighted mean of what covers each voxel, in the type of the patches, and the share that is covered."""
-    kernel = weights[0][:, None, None] * weights[1][:, None] * weights[2]
     first = read(0)
     rest = first.shape[3:]
     result, covered = np.empty((*shape, *rest), first.dtype.newbyteorder("=")), 0
     whole = first.dtype.kind in "iu"
-    for low, high, members in _slabs(starts, len(weights[0]), shape[0], job):
+    for low, high, parts in _laid_out(read, starts, weights, shape, job):
         total = np.zeros((high - low, *shape[1:], *rest))
         weight = np.zeros((high - low, *shape[1:]))
-        for index in members:
-            job.check()
-            place, part = _overlap(starts[index], kernel.shape, (low, 0, 0), (high, *shape[1:]))
-            values, share = read(index)[part], kernel[part]
+        for place, values, share in parts:
             total[place] += values * (share[..., None] if rest else share)
             weight[place] += share
         there = weight > 0
@@ -167,15 +183,11 @@ def _vote(
     job: Job,
 ) -> tuple[np.ndarray, float]:
     """The value of the patch that weighs most at each voxel, and the share that is covered."""
-    kernel = weights[0][:, None, None] * weights[1][:, None] * weights[2]
     first = read(0)
     result, covered = np.full(shape, int(outside), first.dtype.newbyteorder("=")), 0
-    for low, high, members in _slabs(starts, len(weights[0]), shape[0], job):
+    for low, high, parts in _laid_out(read, starts, weights, shape, job):
         best = np.zeros((high - low, *shape[1:]))
-        for index in members:
-            job.check()
-            place, part = _overlap(starts[index], kernel.shape, (low, 0, 0), (high, *shape[1:]))
-            values, share = read(index)[part], kernel[part]
+        for place, values, share in parts:
             better = share > best[place]
             best[place][better] = share[better]
             result[low:high][place][better] = values[better]

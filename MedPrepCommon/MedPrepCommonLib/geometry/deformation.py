@@ -77,10 +77,6 @@ class Deformation:
 
         return read
 
-    def jacobian(self, k: int) -> np.ndarray:
-        """Determinant of the map's derivative at the voxels of slice `k`, (rows, columns), float64."""
-        return self._determinant([np.array([k]), *(np.arange(n) for n in self.shape[1:])])[0]
-
     def smallest_jacobian(self) -> float:
         """Lowest determinant on a grid with some samples in each cell of the lattice."""
         if self.lattice is None:

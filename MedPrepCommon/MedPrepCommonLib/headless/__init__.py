@@ -56,11 +56,6 @@ def start() -> None:
     _host = host
 
 
-def isStarted() -> bool:
-    """Whether this process runs on the headless host."""
-    return _host is not None
-
-
 def insideSlicer() -> bool:
     """Whether this Python belongs to a real Slicer: the application object is there and is not ours."""
     slicer = sys.modules.get("slicer")
