@@ -16,6 +16,7 @@ from scipy import ndimage
 from MedPrepCommonLib.core.job import Job
 
 from ..grid.morphology import CROSS, bounding_box, dilate, erode
+from ..grid.noise import noise_of
 from .bowel_gas import cut_off_gas
 from .sides import LEFT, RIGHT, UNKNOWN, Scene, beside_each_other, middle_between, side_of_one_lung
 
@@ -30,7 +31,7 @@ _BONE_HU = 180
 # A part of this size is a lung (or most of one) if it is not gas; smaller ones must lie beside such a part.
 _MAIN_ML = 30.0
 _FRAGMENT_ML = 0.25
-_SLIVER_ML = 0.1
+_SLIVER_ML, _MOST_NOISE_HU = 0.1, 60.0
 _SLAB_MM, _SLAB_AREA_MM2 = 40.0, 250.0
 _NEAR_LUNG_MM = 10.0
 _NEAR_RIB_MM = 12.0
@@ -128,7 +129,8 @@ def find_lungs(
         # A drawn lung has no vessels, and nothing here looks more like a lung.
         main = sized
     pure |= large & ~main
-    if not main.any():
+    # Among noise as strong as tissue any speck looks like the tip of a lung.
+    if not main.any() and noise_of(coarse, scene.room) < _MOST_NOISE_HU:
         main = _slivers(parts, coarse, spacing_kji)
     if not main.any():
         return np.zeros(air.shape, np.uint8), air.copy(), nowhere
