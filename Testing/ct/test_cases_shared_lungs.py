@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 
@@ -13,6 +14,17 @@ from MedPrepCommonLib.cli import app
 
 CASE = REPOSITORY.parent / "shared" / "cases" / "ct-zero-fill-lungs"
 pytestmark = pytest.mark.skipif(not CASE.is_dir(), reason="no folder ../shared/cases beside the repository")
+
+RECIPE = {
+    "schema": "medprep-recipe",
+    "version": 1,
+    "name": "lungs",
+    "title": "Lungs",
+    "modality": "CT",
+    "inputs": {"image": {"kind": "image"}},
+    "steps": [{"id": "lungs", "operation": "ct.lungs", "inputs": {"image": "image"}}],
+    "outputs": {"lungs": "lungs.lungs"},
+}
 
 
 def run(script: str, *arguments: str) -> None:
@@ -27,8 +39,11 @@ def test_padding_with_zeros_is_no_tissue(tmp_path, capsys):
     """Padded with 0 in plane: the lungs are those of the scan without padding (Dice 0.69 at first)."""
     run("make.py", str(tmp_path / "in"))
     out = tmp_path / "out"
+    recipe = tmp_path / "lungs.json"
+    recipe.write_text(json.dumps(RECIPE), encoding="utf-8")
     done = CliRunner().invoke(
-        app.app, ["run", "ct-lung", "--input", f"image={tmp_path / 'in' / 'ct-pad0.nrrd'}", "--out", str(out)]
+        app.app,
+        ["run", str(recipe), "--input", f"image={tmp_path / 'in' / 'ct-pad0.nrrd'}", "--out", str(out)],
     )
     assert done.exit_code in (0, 1), done.output
     capsys.readouterr()
