@@ -53,11 +53,11 @@ class Pipeline(Row):
         plain = shipped.with_settings({"iso.antialias": False})
         volume = data.volume
         return [
-            Subject(OURS, OURS, lambda: runner.run(plain, {"image": volume}), _ours),
+            Subject(OURS, OURS, lambda: runner.run(plain, {"image": volume}, accept=["part"]), _ours),
             Subject(
                 "MedPrep as shipped",  # smoothed against aliasing, which the others leave out
                 OURS,
-                lambda: runner.run(shipped, {"image": volume}),
+                lambda: runner.run(shipped, {"image": volume}, accept=["part"]),
                 lambda done: None,
                 equal_work=False,
             ),

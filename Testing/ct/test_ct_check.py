@@ -266,13 +266,20 @@ def test_a_tilted_gantry_on_a_straight_grid(tilt, verdict) -> None:
 @pytest.mark.parametrize(
     ("spacing", "name"),
     [
-        ((0.0007, 0.0007, 0.001), "Spacing"),
-        ((700, 700, 1000), "Spacing"),
-        ((700, 700, 1000), "Field of view"),
+        ((0.003, 0.003, 0.004), "Spacing"),
+        ((70, 70, 100), "Spacing"),
+        ((70, 70, 100), "Field of view"),
     ],
 )
 def test_impossible_spacing(spacing, name) -> None:
     assert line(check(body(spacing=spacing)), name).verdict == "warn"
+
+
+@pytest.mark.parametrize("spacing", [(0.0007, 0.0007, 0.001), (700, 700, 1000)])
+def test_spacing_beyond_all_bounds_is_no_image(spacing) -> None:
+    """Micrometres or metres taken for millimetres (bounds.py)."""
+    with pytest.raises(GeometryError, match="0.001 to"):
+        body(spacing=spacing)
 
 
 def test_spacing_that_may_be_missing() -> None:

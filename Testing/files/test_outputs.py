@@ -150,7 +150,9 @@ def test_tables_checks_and_provenance_are_plain_files(
         assert list(csv.reader(file))[0] == ["what", "voxels", "share (%)"]
     quality = json.loads((written.folder / "qc.json").read_text(encoding="utf-8"))
     assert quality["verdict"] == "pass"
-    assert quality["checks"][0]["name"] == "Anything bright" and quality["checks"][0]["advice"]
+    lines = {check["name"]: check for check in quality["checks"]}
+    assert list(lines) == ["Gaps between slices", "Anything bright"]  # the input's, then the step's
+    assert lines["Anything bright"]["advice"]
     assert quality["metrics"] == done.result.metrics
     record = json.loads((written.folder / "provenance.json").read_text(encoding="utf-8"))
     assert record == json.loads(json.dumps(done.record))

@@ -323,6 +323,6 @@ def test_a_missing_file_fails_the_installed_suite(installed, tmp_path):
     """The run above really looks at the installed files: without one of them it fails."""
     folder = tmp_path / "broken"
     shutil.copytree(scripted_modules(installed), folder)
-    (folder / "MedPrepCommonLib" / "errors.py").unlink()
+    (folder / "MedPrepCommonLib" / "core" / "errors.py").unlink()
     with pytest.raises(AssertionError, match=r"errors"):
         suite_on(folder, "-x", "Testing/core/test_volume.py", MEDPREP_TEST_SAMPLE="1")

@@ -59,17 +59,20 @@ class CheckCT:
                 _("Expected at least two voxels along two axes."),
                 _("Choose a volume or a slice."),
             )
-        found = hounsfield.histogram(image.array, job.part(0.0, 0.8))
+        found = hounsfield.histogram(image.array, job.part(0.0, 0.6))
         padding = hounsfield.find_padding(image.array, found)
         inside = found.without(padding)
         judgement = hounsfield.judge(inside, image.array.dtype, image.modality)
-        job.report(0.9)
+        job.report(0.7)
         checks = [_units(judgement, inside, padding)]
         if judgement.kind == "HU":
             checks += [_air(inside), _soft_tissue(inside), _bone(inside)]
         checks += [_padding(padding, found, image), *_range_ends(found, padding)]
         checks += grid_checks(image, self.maximumSliceThickness)
-        checks += [line.check for line in input_checks.judge(image, input_checks.Wanted("CT"), job=job)]
+        checks += [
+            line.check
+            for line in input_checks.judge(image, input_checks.Wanted("CT"), job=job.part(0.7, 1.0))
+        ]
         return Result(
             tables={"check": check_table(checks)},
             figures={"histogram": _figure(found)},

@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from . import content_checks, fact_checks
 from .errors import InputChecksError, ParameterError
 from .i18n import _
@@ -95,6 +97,8 @@ def _seen(volume: Volume, modality: str, job: Job) -> Recognition | None:
     recognise = recogniser(modality)
     if recognise is None or isinstance(volume, LabelVolume):
         return None
+    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
+        return None  # the operations say so by name
     if volume not in _known_images:
         _known_images[volume] = recognise(volume, job)
     return _known_images[volume]

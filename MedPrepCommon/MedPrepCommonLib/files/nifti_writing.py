@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -16,7 +17,7 @@ from . import gzipping
 _IMAGE_LEVEL, _LABEL_LEVEL = 1, 9
 
 
-def write_nifti(volume: Volume, path: Path, job: Job | None = None) -> None:
+def write_nifti(volume: Volume, path: str | os.PathLike[str], job: Job | None = None) -> None:
     """Write ``.nii.gz``; several components become the fifth dimension (a NIfTI vector).
 
     NIfTI has no place for names of channels: they stand in the header's free text (``descrip``), in order.
@@ -31,6 +32,7 @@ def write_nifti(volume: Volume, path: Path, job: Job | None = None) -> None:
     FileError
         when the file cannot be written.
     """
+    path = Path(path)
     plain = path.with_name(path.name.removesuffix(".gz"))
     level = _LABEL_LEVEL if isinstance(volume, LabelVolume) else _IMAGE_LEVEL
     try:
