@@ -3,6 +3,8 @@
 What this module exports is the public face: it stays, or the change log announces one version before that it
 goes. Everything else may move. Names are looked up when first used: importing the package costs nothing.
 
+.. versionadded:: 0.2
+
 Examples
 --------
 >>> import numpy as np
