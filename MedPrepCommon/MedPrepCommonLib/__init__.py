@@ -18,7 +18,10 @@ Examples
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .version import __version__
@@ -83,13 +86,16 @@ _PLACES = {
     "write_nifti": "files.nifti_writing",
     "write_results": "outputs.writing:write",
 }
-# Modules that pages named before 0.2 under these names; they go with 0.3.
+# Modules that pages named, or programs of others use, under these names before 0.2; they go with 0.3.
 _MOVED = {
+    "chestphantom": "phantoms.chest",
     "errors": "core.errors",
+    "projection": "phantoms.projection",
     "reading": "files.reading",
     "recipe": "core.recipe",
     "runner": "core.runner",
     "sampledata": "modules.sample_data",
+    "volume": "core.volume",
 }
 
 __all__ = [
@@ -145,13 +151,31 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def moved(name: str) -> Any:
-    """The module that pages once called ``MedPrepCommonLib.<name>``, with a warning that says where it is."""
+def moved(name: str, stacklevel: int = 3) -> Any:
+    """The module that was once called ``MedPrepCommonLib.<name>``, with a warning that says where it is."""
     place = f"{__name__}.{_MOVED[name]}"
     warnings.warn(
         f"{__name__}.{name} is now {place}; the old name goes with MedPrep 0.3. "
         f"What programs need is in {__name__} itself (Docs/api.md).",
         DeprecationWarning,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
     return importlib.import_module(place)
+
+
+class _MovedFinder:
+    """Finds ``import MedPrepCommonLib.<old name>``: a module with the names of the one in its place."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        package, _dot, name = fullname.rpartition(".")
+        return ModuleSpec(fullname, self) if package == __name__ and name in _MOVED else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        new = moved(module.__name__.rpartition(".")[2])
+        vars(module).update({name: value for name, value in vars(new).items() if not name.startswith("__")})
+
+
+sys.meta_path.append(_MovedFinder())  # type: ignore[arg-type]

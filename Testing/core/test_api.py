@@ -55,11 +55,12 @@ def test_old_names_work_with_a_warning(name):
 def test_old_imports_from_modules_work_with_a_warning():
     code = (
         "from MedPrepCommonLib.errors import MedPrepError\nfrom MedPrepCommonLib.reading import read_volume\n"
+        "from MedPrepCommonLib.chestphantom import make_chest_phantom\n"
         "import MedPrepCommonLib as m\nassert (MedPrepError, read_volume) == (m.MedPrepError, m.read_volume)"
     )
     done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("DeprecationWarning") == 2
+    assert done.stderr.count("DeprecationWarning") == 3
 
 
 @pytest.mark.parametrize("name", ["", *sorted(set(MedPrepCommonLib._PLACES.values()))])

@@ -237,3 +237,21 @@ def test_the_sequence_that_times_stand_for(times, sequence):
     from MedPrepCommonLib.core.content_checks import sequence_named
 
     assert sequence_named(image("MR", **times)) == sequence
+
+
+def test_an_image_is_recognised_once_and_only_where_it_is_finite(monkeypatch):
+    asked = []
+    recognise = lambda volume, job: asked.append(volume) or Recognition()  # noqa: E731
+    monkeypatch.setattr(input_checks, "recogniser", lambda modality: recognise)
+    array = np.zeros((4, 8, 8), np.float32)
+    image = Volume(array, np.eye(4), modality="CT")
+    for _time in range(2):
+        input_checks.judge(image, Wanted("CT"))
+    assert asked == [image]
+    spoilt = array.copy()
+    spoilt[1, 2, 3] = np.nan
+    broken = Volume(spoilt, np.eye(4), modality="CT")
+    input_checks.judge(broken, Wanted("CT"))
+    assert asked == [image] and image.finite and not broken.finite
+    # a sum that overflows is no NaN
+    assert Volume(np.full((2, 2, 2), 1e308), np.eye(4)).finite

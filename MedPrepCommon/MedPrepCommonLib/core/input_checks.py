@@ -13,8 +13,6 @@ from dataclasses import replace
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from . import content_checks, fact_checks
 from .errors import InputChecksError, ParameterError
 from .i18n import _
@@ -90,17 +88,16 @@ def judge(
 
 
 # What images were recognised as, while they are there: a recipe and its check step ask about the same one.
-_known_images: WeakKeyDictionary[Volume, Recognition] = WeakKeyDictionary()
+_known_images: WeakKeyDictionary[Volume, Recognition | None] = WeakKeyDictionary()
 
 
 def _seen(volume: Volume, modality: str, job: Job) -> Recognition | None:
     recognise = recogniser(modality)
     if recognise is None or isinstance(volume, LabelVolume):
         return None
-    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
-        return None  # the operations say so by name
     if volume not in _known_images:
-        _known_images[volume] = recognise(volume, job)
+        # NaN and infinity: nothing is asked of such an image, the operations refuse it by name.
+        _known_images[volume] = recognise(volume, job) if volume.finite else None
     return _known_images[volume]
 
 

@@ -171,6 +171,16 @@ class Volume:
         cosines = self.directions.T @ self.directions - np.eye(3)
         return float(np.abs(cosines).max())
 
+    @property
+    def finite(self) -> bool:
+        """Whether no voxel is NaN or infinite: one pass, no mask."""
+        if self.array.dtype.kind != "f":
+            return True
+        # A NaN or Inf spoils the sum, and float32 values cannot overflow it.
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = self.array.sum(dtype=np.float64)
+        return bool(np.isfinite(total) or np.isfinite(self.array).all())
+
     def with_array(self, array: np.ndarray, **changes: Any) -> Volume:
         """The same place in the patient with other values; `changes` replace further fields."""
         return dataclasses.replace(self, array=array, **changes)
